@@ -1,0 +1,1 @@
+"""multimap: the open laboratory for simultaneous EEG-fMRI."""

@@ -1,0 +1,1 @@
+"""Dask clusters behind one context manager."""

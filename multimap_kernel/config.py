@@ -1,0 +1,244 @@
+"""What changes results (`Recipe`, hashed) and where and how a run happens (`Runtime`, never hashed)."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from multimap_kernel.schema import RecipeError
+
+RECIPE_VERSION = 1
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    """A frozen group of options; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ingest(_Part):
+    """Which sessions are read, and in which state the EEG comes."""
+
+    pairs: str = Field("", description="path of a pairs.tsv inside the study, for runs whose names differ")
+    eeg_state: Literal["raw", "gradient_removed", "clean"] = Field(
+        "raw", description="what was already done to the EEG"
+    )
+
+
+class Align(_Part):
+    """How markers are matched to volumes."""
+
+    marker: str = Field("", description="label of the volume marker; empty: the most periodic one")
+    dummy_volumes: int = Field(0, ge=0, description="volumes before the steady state; flagged, never removed")
+
+
+class Realign(_Part):
+    """Rigid motion within a run."""
+
+    backend: Literal["native", "none"] = Field("native", description="native: least squares; none: leave the volumes")
+    slice_timing: bool = Field(True, description="shift slices to the middle of the volume, where SliceTiming is known")
+
+
+class Gradient(_Part):
+    """Average artifact subtraction."""
+
+    window: int = Field(30, ge=5, description="volumes in the moving template")
+
+
+class Pulse(_Part):
+    """Pulse artifact subtraction."""
+
+    method: Literal["average", "none"] = Field("average", description="average: template over beats")
+    window: int = Field(21, ge=5, description="beats in the moving template")
+
+
+class CleanEeg(_Part):
+    """From the raw EEG to a clean one."""
+
+    gradient: Gradient = Gradient()
+    pulse: Pulse = Pulse()
+    highpass_hz: Positive = 0.5
+    lowpass_hz: Positive = 70.0
+    sampling_hz: Positive = 250.0
+    reference: Literal["average", "recording"] = "average"
+
+    @model_validator(mode="after")
+    def _band_fits(self) -> Self:
+        if not self.highpass_hz < self.lowpass_hz < self.sampling_hz / 2:
+            found = f"highpass {self.highpass_hz}, lowpass {self.lowpass_hz}, sampling {self.sampling_hz}"
+            raise ValueError(f"highpass_hz < lowpass_hz < sampling_hz / 2 must hold, found {found} Hz")
+        return self
+
+
+class Normalise(_Part):
+    """To which space and grid the BOLD goes."""
+
+    space: Literal["MNI", "native"] = Field("MNI", description="MNI152NLin2009a, or the run's own space")
+    resolution_mm: Positive = Field(3.0, description="voxel size of the grid; ignored in native space")
+
+
+class Confounds(_Part):
+    """Nuisance regressors."""
+
+    model: Literal["motion6", "motion24", "none"] = "motion6"
+    fd_threshold_mm: Positive = Field(0.5, description="volumes above it are marked and get a regressor each")
+    high_pass_hz: Positive = Field(0.01, description="cut-off of the cosine drift regressors")
+
+
+class Features(_Part):
+    """Power bands in Hz, low edge included."""
+
+    bands: dict[str, tuple[float, float]] = {
+        "delta": (1.0, 4.0),
+        "theta": (4.0, 8.0),
+        "alpha": (8.0, 12.0),
+        "beta": (13.0, 30.0),
+        "gamma": (30.0, 40.0),
+    }
+
+    @model_validator(mode="after")
+    def _bands_are_intervals(self) -> Self:
+        for name, (low, high) in self.bands.items():
+            if not 0 < low < high:
+                raise ValueError(f"band {name!r} must have 0 < low < high, found ({low}, {high}) Hz")
+        return self
+
+
+class Split(_Part):
+    """Contiguous blocks of one run, with a gap on both sides of each test block."""
+
+    folds: int = Field(5, ge=2)
+    gap_s: float = Field(16.0, ge=0)
+
+
+class Fuse(_Part):
+    """The joint model; the ridge is the reference that every other model is shown against."""
+
+    model: Literal["ridge"] = "ridge"
+    lags_s: tuple[float, ...] = Field(
+        (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0), description="EEG this long before the volume"
+    )
+    split: Split = Split()
+    seed: int = 0
+
+
+class Map(_Part):
+    """Which maps are made, and how they are judged."""
+
+    contrasts: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="name -> weight of each condition; empty: one contrast per condition"
+    )
+    hrf: Literal["spm", "glover"] = "spm"
+    lags_s: tuple[float, ...] = Field((0.0, 2.0, 4.0), description="shift of the convolved band power against BOLD")
+    noise: Literal["ar1", "ols"] = "ar1"
+    smoothing_mm: float = Field(6.0, ge=0, description="full width at half maximum of the Gaussian")
+    seed: int = 0
+
+
+class Publish(_Part):
+    """What the pictures and the viewer show first."""
+
+    threshold: float = Field(0.05, gt=0, lt=1, description="family-wise error p of the first view")
+
+
+class Recipe(_Part):
+    """Everything that changes a result; its parts enter the key of the step that reads them.
+
+    Parameters
+    ----------
+    name
+        What people call this recipe; not hashed.
+    version
+        Version of the recipe's form; only 1 exists.
+    """
+
+    name: str = "default"
+    version: Literal[1] = RECIPE_VERSION
+    ingest: Ingest = Ingest()
+    align: Align = Align()
+    realign: Realign = Realign()
+    clean_eeg: CleanEeg = CleanEeg()
+    normalise: Normalise = Normalise()
+    confounds: Confounds = Confounds()
+    features: Features = Features()
+    fuse: Fuse = Fuse()
+    map: Map = Map()
+    publish: Publish = Publish()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe from YAML.
+
+        Raises
+        ------
+        RecipeError
+            If the file is not YAML, names an unknown option (with the nearest known one) or holds a wrong value.
+        """
+        try:
+            stored = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as fault:
+            raise RecipeError(f"{path} must be a readable YAML file, found: {fault}") from fault
+        return cls.parse(stored, str(path))
+
+    @classmethod
+    def parse(cls, stored: Any, origin: str = "recipe") -> Recipe:
+        """Make a recipe from plain data; faults are told with ``origin``. Raises RecipeError."""
+        try:
+            return cls.model_validate(stored)
+        except ValidationError as fault:
+            lines = [_explain(dict(error)) for error in fault.errors()]
+            raise RecipeError(f"{origin}: " + "; ".join(lines)) from None
+
+    def dump(self) -> str:
+        """The whole recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _explain(error: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] != "extra_forbidden":
+        return f"{where} is not allowed: {error['msg']} (found {error['input']!r})"
+    known = _options(error["loc"][:-1])
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    return f"unknown option {where!r}; {hint}"
+
+
+def _options(path: tuple[Any, ...]) -> list[str]:
+    part: type[BaseModel] = Recipe
+    for name in path:
+        inner = part.model_fields[str(name)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        part = inner
+    return list(part.model_fields)
+
+
+class Cluster(_Part):
+    """Where the work is done.
+
+    ``threads`` runs inside this process, ``local`` starts worker processes, ``kubernetes`` asks the Dask operator,
+    ``address`` joins a running scheduler.
+    """
+
+    kind: Literal["threads", "local", "kubernetes", "address"] = "local"
+    workers: int = Field(2, ge=1)
+    memory: str = Field("1GiB", description="limit of one worker")
+    address: str = Field("", description="scheduler to join when kind is address")
+    patience_s: Positive = Field(120.0, description="how long a run waits without any worker before it gives up")
+
+
+class Runtime(_Part):
+    """Where results live and how work is done; never changes a result."""
+
+    store: str = Field(
+        default_factory=lambda: os.environ.get("MULTIMAP_STORE", "multimap-store"), description="any fsspec URL"
+    )
+    scratch: str = Field("", description="folder for temporary files; empty: the system's")
+    cluster: Cluster = Cluster()

@@ -1,0 +1,1 @@
+"""EEG recorded inside the scanner: artifacts out, band power in."""

@@ -1,0 +1,1 @@
+"""BOLD: timing, motion, normalisation, confounds, series."""

@@ -1,0 +1,1 @@
+"""Activation, coupling and sensor maps, each with its null."""

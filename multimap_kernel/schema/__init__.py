@@ -1,0 +1,52 @@
+"""The words of the project: variables, axes, values and errors. Imports nothing else of multimap."""
+
+from multimap_kernel.schema.axes import (
+    INDEX,
+    WORLD,
+    Sampling,
+    affine_coordinate,
+    affine_matrix,
+    regular_time,
+    sampling,
+    to_volume,
+    volume_coordinates,
+)
+from multimap_kernel.schema.errors import (
+    ClusterError,
+    ExcludedError,
+    InputError,
+    MultimapError,
+    RecipeError,
+    SchemaError,
+    StorageError,
+)
+from multimap_kernel.schema.values import Alignment, Decision, Fit, RunFolder, Value
+from multimap_kernel.schema.variables import VARIABLES, Variable, annotate, require
+
+__all__ = [
+    "INDEX",
+    "VARIABLES",
+    "WORLD",
+    "Alignment",
+    "ClusterError",
+    "Decision",
+    "ExcludedError",
+    "Fit",
+    "InputError",
+    "MultimapError",
+    "RecipeError",
+    "RunFolder",
+    "Sampling",
+    "SchemaError",
+    "StorageError",
+    "Value",
+    "Variable",
+    "affine_coordinate",
+    "affine_matrix",
+    "annotate",
+    "regular_time",
+    "require",
+    "sampling",
+    "to_volume",
+    "volume_coordinates",
+]

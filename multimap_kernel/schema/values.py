@@ -1,0 +1,171 @@
+"""Estimates and decisions as values: frozen, printable, JSON in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Value:
+    """Base of all values: converts itself to and from plain JSON; NaN is stored as null."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain JSON of all fields."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Json]) -> Self:
+        """Make the value again from `to_json`."""
+        return cls(
+            **{field.name: _frozen(stored[field.name]) for field in dataclasses.fields(cls) if field.name in stored}
+        )
+
+
+def _plain(item: Any) -> Json:
+    if isinstance(item, float) and not math.isfinite(item):
+        return None
+    if isinstance(item, tuple):
+        return [_plain(part) for part in item]
+    return item
+
+
+def _frozen(item: Json) -> Any:
+    return tuple(_frozen(part) for part in item) if isinstance(item, list) else item
+
+
+@dataclass(frozen=True)
+class Alignment(Value):
+    """How the EEG clock maps to the scanner clock: ``eeg_time = offset_s + (1 + drift_ppm * 1e-6) * scanner_time``.
+
+    Parameters
+    ----------
+    offset_s
+        EEG time of the start of the first volume in the BOLD file, s from the first EEG sample.
+    offset_interval_s
+        95 % interval of the offset, s.
+    drift_ppm
+        How much faster the EEG clock runs than the scanner's, parts per million.
+    residual_s
+        For each volume, marker minus model, s; None where no marker was found.
+    repetition_time
+        Seconds from volume to volume, scanner clock.
+    marker
+        Label of the volume marker.
+    matched
+        Number of volumes that have a marker.
+    missing
+        Volumes without a marker, although the EEG covers them.
+    extra
+        Markers (position in the list of this label) that belong to no volume.
+    dummy
+        Markers before the first volume of the file (discarded by the scanner).
+    covered
+        For each volume, whether the EEG covers it whole.
+    verdict
+        ``"good"``, ``"suspect"`` or ``"bad"``.
+    reasons
+        Why the verdict is not good, and what was repaired; empty if nothing.
+    """
+
+    offset_s: float
+    offset_interval_s: tuple[float, float]
+    drift_ppm: float
+    residual_s: tuple[float | None, ...]
+    repetition_time: float
+    marker: str
+    matched: int
+    missing: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()
+    dummy: int = 0
+    covered: tuple[bool, ...] = ()
+    verdict: str = "good"
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fit(Value):
+    """What a joint model learned and how it was judged.
+
+    Parameters
+    ----------
+    model
+        ``"ridge"``.
+    score
+        Out-of-fold correlation between prediction and BOLD, mean over voxels.
+    null_score
+        The same for predictions shifted in time: mean and 95th percentile of the null.
+    penalties
+        Ridge penalty of each fold.
+    lags_s
+        Lags of the EEG features, s before the volume.
+    split
+        For each fold, ``(first, last)`` volume of the test part, and of the gap around it.
+    gap_s
+        Time left out on each side of a test part, s.
+    seed
+        Seed of all random choices.
+    """
+
+    model: str
+    score: float
+    null_score: tuple[float, float]
+    penalties: tuple[float, ...]
+    lags_s: tuple[float, ...]
+    split: tuple[tuple[int, int], ...]
+    gap_s: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Decision(Value):
+    """One choice of a person about one session; later ones win, ``supersedes`` takes an earlier one back.
+
+    Parameters
+    ----------
+    identifier
+        ``<utc>-<user>-<uuid>``; also the file's name.
+    session
+        Session label, such as ``sub-01_task-rest``.
+    user, created
+        Who, and when (ISO 8601, UTC).
+    action
+        ``accept``, ``exclude``, ``hold``, ``shift``, ``marker``, ``first_volume``, ``repetition_time``,
+        ``drop_marker``, ``add_marker``, ``bad_channel``, ``bad_span`` or ``undo``.
+    value
+        What the action needs: seconds, a label, a channel, ``"start:stop"``; empty if nothing.
+    reason
+        Why, in the person's words.
+    supersedes
+        Identifier of the decision that this one takes back.
+    """
+
+    identifier: str
+    session: str
+    user: str
+    created: str
+    action: str
+    value: str = ""
+    reason: str = ""
+    supersedes: str = ""
+
+
+class RunFolder(Protocol):
+    """Where a training run keeps its history, its orders and its checkpoints."""
+
+    def append_event(self, event: Mapping[str, Json]) -> None:
+        """Add one line to the history."""
+
+    def read_control(self) -> Mapping[str, Json]:
+        """Read the orders that a person gave."""
+
+    def save_checkpoint(self, name: str, content: bytes) -> None:
+        """Store a checkpoint whole or not at all."""
+
+    def load_checkpoint(self, name: str) -> bytes | None:
+        """Read a checkpoint, None if there is none."""

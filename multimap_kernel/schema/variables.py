@@ -1,0 +1,132 @@
+"""Names, dimensions, units and meaning of every variable, and the check at each boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import xarray as xr
+
+from multimap_kernel.schema.errors import SchemaError
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One named array of the project.
+
+    Parameters
+    ----------
+    name
+        Name in the Dataset.
+    dims
+        Dimensions, in this order.
+    units
+        SI unit, ``"1"`` for pure numbers, ``""`` for text and flags.
+    kind
+        NumPy kind codes that are allowed (``f`` real, ``i`` integer, ``b`` flag, ``U`` text).
+    doc
+        Meaning, in one sentence.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    units: str
+    kind: str
+    doc: str
+
+
+_ALL = (
+    # recordings
+    Variable("bold", ("time", "z", "y", "x"), "1", "fiu", "BOLD volumes; time is the start of each volume"),
+    Variable("eeg", ("channel", "time"), "V", "f", "potential against the recording's reference"),
+    Variable(
+        "count", ("channel", "time"), "1", "fi", "the recording as its file holds it: eeg = count * scale + offset"
+    ),
+    Variable("scale", ("channel",), "V", "f", "volts per count"),
+    Variable("offset", ("channel",), "V", "f", "volts at count 0"),
+    Variable("position", ("channel", "world"), "mm", "f", "electrode position in head RAS+; NaN where unknown"),
+    Variable("channel_type", ("channel",), "", "UOT", "eeg, ecg, eog or misc"),
+    Variable("marker_onset", ("marker",), "s", "f", "time of each marker on the EEG clock, from the first sample"),
+    Variable("marker_label", ("marker",), "", "UOT", "text of each marker"),
+    Variable("event_onset", ("event",), "s", "f", "onset from the start of the first volume"),
+    Variable("event_duration", ("event",), "s", "f", "duration"),
+    Variable("event_condition", ("event",), "", "UOT", "name of the condition"),
+    Variable("anatomy", ("z", "y", "x"), "1", "f", "anatomical image"),
+    # spatial preparation
+    Variable("motion", ("time", "parameter"), "mm, rad", "f", "position of the head against the reference volume"),
+    Variable("reference", ("z", "y", "x"), "1", "f", "reference volume of the run"),
+    Variable("mask", ("z", "y", "x"), "", "b", "voxels inside the brain"),
+    Variable("transform", ("world", "index"), "mm", "f", "affine that takes native to target RAS+ millimetres"),
+    Variable("confound", ("time", "regressor"), "1", "f", "nuisance regressors"),
+    # EEG preparation
+    Variable("r_peak", ("beat",), "s", "f", "times of the R peaks on the scanner clock"),
+    Variable("quality", ("channel", "metric"), "1", "f", "quality of each channel"),
+    # features
+    Variable("band_power", ("time", "channel", "band"), "V2", "f", "mean power of each band within each volume"),
+    Variable("band_power_fine", ("bin", "channel", "band"), "V2", "f", "power of each band in bins of 0.1 s"),
+    Variable("series", ("time", "voxel"), "1", "f", "BOLD series of the voxels of the mask"),
+    # joint model and maps
+    Variable("prediction", ("time", "voxel"), "1", "f", "BOLD predicted out of fold from EEG alone"),
+    Variable("statistic", ("condition", "modality", "z", "y", "x"), "1", "f", "test statistic; kind in statistic_kind"),
+    Variable("effect", ("condition", "modality", "z", "y", "x"), "1", "f", "contrast estimate in percent of the mean"),
+    Variable("p_fwe", ("condition", "modality", "z", "y", "x"), "1", "f", "family-wise error p"),
+    Variable("q_fdr", ("condition", "modality", "z", "y", "x"), "1", "f", "false discovery rate q"),
+)
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}
+"""Every variable by its name."""
+
+
+def require(ds: xr.Dataset, *names: str, where: str, clock: str | None = None) -> None:
+    """Check that a Dataset holds what a boundary needs, and raise with all faults at once.
+
+    Parameters
+    ----------
+    ds
+        Dataset to check; nothing is computed.
+    *names
+        Names out of `VARIABLES`.
+    where
+        Name of the verb that asks, for the message.
+    clock
+        ``"eeg"`` or ``"scanner"``: the clock that the Dataset's time axis must be on.
+
+    Raises
+    ------
+    SchemaError
+        Lists each missing variable, wrong dimension order, wrong kind and wrong clock.
+    """
+    faults = [fault for name in names for fault in _faults(ds, VARIABLES[name])]
+    if clock is not None and ds.attrs.get("clock") != clock:
+        remedy = "call apply_alignment first" if clock == "scanner" else "give the recording as it was ingested"
+        faults.append(f"time must be on the {clock} clock, found {ds.attrs.get('clock', 'no clock')!r}; {remedy}")
+    if faults:
+        raise SchemaError(where, faults)
+
+
+def _faults(ds: xr.Dataset, variable: Variable) -> Iterable[str]:
+    if variable.name not in ds:
+        yield f"{variable.name} {variable.dims} must be there ({variable.doc}), found {sorted(map(str, ds.variables))}"
+        return
+    array = ds[variable.name]
+    if array.dims != variable.dims:
+        yield f"{variable.name} must have dimensions {variable.dims}, found {array.dims}; use .transpose{variable.dims}"
+    if array.dtype.kind not in variable.kind:
+        yield f"{variable.name} must be of kind {variable.kind!r}, found {array.dtype}"
+
+
+def annotate(array: xr.DataArray, name: str | None = None) -> xr.DataArray:
+    """Give an array the units and the meaning that the schema holds for its name.
+
+    Parameters
+    ----------
+    array
+        The array; its values are not touched.
+    name
+        Name in the schema, if it differs from the array's own.
+
+    Returns
+    -------
+    The same array with ``units`` and ``long_name`` set.
+    """
+    variable = VARIABLES[str(name or array.name)]
+    return array.assign_attrs(units=variable.units, long_name=variable.doc)
