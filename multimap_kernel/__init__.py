@@ -1,1 +1,72 @@
-"""multimap: the open laboratory for simultaneous EEG-fMRI."""
+"""multimap: the open laboratory for simultaneous EEG-fMRI.
+
+The verbs, in the order of the line. Nothing heavy is imported before a name is used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    # what to do, and where
+    "Recipe": "config",
+    "Runtime": "config",
+    "Cluster": "config",
+    "cluster": "compute",
+    # data in
+    "simulate_session": "simulate",
+    "describe": "simulate",
+    "adopt": "io.adopt",
+    "find_sessions": "io.bids",
+    "check_session": "io.bids",
+    "read_bold": "io.nifti",
+    "read_anatomy": "io.nifti",
+    "read_eeg": "io.eeg",
+    "to_volts": "io.eeg",
+    "read_events": "io.eeg",
+    "load_template": "io.templates",
+    # the line
+    "estimate_alignment": "align",
+    "apply_alignment": "align",
+    "correct_timing": "fmri.timing",
+    "realign": "fmri.motion",
+    "remove_gradient_artifact": "eeg.gradient",
+    "decimate": "eeg.decimation",
+    "remove_pulse_artifact": "eeg.pulse",
+    "clean": "eeg.cleaning",
+    "normalise": "fmri.normalise",
+    "confounds": "fmri.confounds",
+    "band_power": "eeg.power",
+    "series": "fmri.series",
+    "fit": "fusion.ridge",
+    "smooth": "maps.smoothing",
+    "activation_map": "maps.glm",
+    "coupling_map": "maps.coupling",
+    "sensor_map": "maps.sensors",
+    "show": "view.embed",
+    # the line as a whole, and what it left
+    "run": "pipeline",
+    "run_step": "pipeline",
+    "plan": "pipeline",
+    "open_session": "pipeline",
+    "current": "pipeline",
+    "collect_garbage": "pipeline",
+    "Store": "io.store",
+    "decide": "io.decisions",
+    "history": "io.decisions",
+    "run_batch": "batch.runner",
+    "MultimapError": "schema",
+}
+_MODULES = ("align", "compute", "console", "eeg", "fmri", "fusion", "io", "maps", "schema", "view")
+__all__ = sorted(_HOME)  # noqa: PLE0605  # one table, not two lists that may differ
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"multimap_kernel has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from multimap_kernel.schema import RecipeError
 
-RECIPE_VERSION = 1
+
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -159,7 +159,7 @@ class Recipe(_Part):
     """
 
     name: str = "default"
-    version: Literal[1] = RECIPE_VERSION
+    version: Literal[1] = 1
     ingest: Ingest = Ingest()
     align: Align = Align()
     realign: Realign = Realign()

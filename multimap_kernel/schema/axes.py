@@ -20,7 +20,7 @@ class Sampling(NamedTuple):
 
     start: float
     frequency: float
-    count: int
+    samples: int
 
 
 def regular_time(start: float, frequency: float, count: int) -> xr.Coordinates:

@@ -1,0 +1,70 @@
+# Everything a person or CI asks of this checkout. `make demo` and `make test` need Python 3.11 or newer and nothing else.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torch: a folder of wheels if one is named, else the build that uv picks for this machine
+TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend auto)
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) --constraint constraints.txt
+DEMO := demo
+STORE := multimap-store
+export MULTIMAP_STORE ?= $(abspath $(STORE))
+
+.PHONY: demo lab test check test-line test-browser test-batch test-platform validate bench pictures lock clean
+
+demo: $(VENV)/.demo  ## simulate two sessions, run the whole line over both, say where the results are
+	@$(BIN)/multimap simulate $(DEMO)/bids --size demo --sessions 2
+	@$(BIN)/multimap batch notebooks/session_report.ipynb $(DEMO)/bids --study demo --recipe notebooks/demo.yaml --jobs 2
+
+lab: demo  ## JupyterLab on the demo study
+	@$(BIN)/multimap lab notebooks
+
+test:  ## all tests, in parts, each with its time beside its budget
+	@bash .ci/parts check test-line test-browser test-batch test-platform
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/pytest -q -m "not (line or browser or batch or platform)"
+test-line: $(VENV)/.test
+	$(BIN)/pytest -q -m line
+test-browser: $(VENV)/.test $(VENV)/.chromium
+	$(BIN)/pytest -q -m browser
+test-batch: $(VENV)/.test
+	$(BIN)/pytest -q -m batch
+test-platform: $(VENV)/.test
+	$(BIN)/pytest -q -m platform
+
+validate: $(VENV)/.test  ## many seeds and large data; writes VALIDATION.md
+	$(BIN)/python tests/validate/validate.py
+bench: $(VENV)/.test  ## paired with the peers; writes BENCHMARKS.md
+	$(BIN)/python tests/bench/bench.py
+pictures: $(VENV)/.demo  ## the pictures of the README, drawn from the demo study
+	$(BIN)/python tests/pictures/pictures.py
+
+lock: $(BIN)/uv  ## resolve the pins again, without torch
+	$(BIN)/uv pip compile --quiet --python-version 3.11 pyproject.toml --extra cloud --extra test --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --output-file constraints.txt
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit("multimap needs Python 3.11 or newer; name it: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "installing the pinned packages into $(VENV) (about 2 GB)"
+	@$(INSTALL) --editable '.[train]'
+	@touch $@
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "installing the pinned packages and the test tools into $(VENV)"
+	@$(INSTALL) --editable '.[train,cloud,test]'
+	@touch $@ $(VENV)/.demo
+$(VENV)/.chromium:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+	  || { echo "the browser tests need chromium: install it, for instance apt-get install chromium"; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) $(STORE) build

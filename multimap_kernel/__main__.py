@@ -1,0 +1,250 @@
+"""The ``multimap`` command: parses arguments, calls the library, says what happened."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import multimap_kernel as mm
+
+Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse gives its groups of commands no public name
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit code (0 done, 20 bad input, 21 excluded, 30 storage, 10 else)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.call(options))
+    except KeyboardInterrupt:
+        return 130
+    except mm.MultimapError as fault:
+        print(f"multimap: {fault}", file=sys.stderr)
+        return int(fault.exit_code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="multimap", description="From raw EEG-fMRI to brain maps: simultaneous EEG and fMRI, in Jupyter, on Dask."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _data_commands(commands)
+    _work_commands(commands)
+    _people_commands(commands)
+    return parser
+
+
+def _add(commands: Commands[argparse.ArgumentParser], name: str, text: str, call: object) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(call=call)
+    return command
+
+
+def _where(command: argparse.ArgumentParser, *, bids: bool = True) -> None:
+    if bids:
+        command.add_argument("bids", help="path or URL of the BIDS study")
+    command.add_argument("--study", default="", help="its name in the store (default: name of the BIDS folder)")
+    command.add_argument("--store", default="", help="any fsspec URL (default: $MULTIMAP_STORE or ./multimap-store)")
+    command.add_argument("--recipe", default="", help="recipe.yaml (default: the standard recipe)")
+
+
+def _data_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    simulate = _add(commands, "simulate", "make a BIDS study with known truth", _simulate)
+    simulate.add_argument("study", nargs="?", default="", help="folder of the study")
+    simulate.add_argument("--size", default="tiny", choices=["tiny", "demo", "standard"])
+    simulate.add_argument("--sessions", type=int, default=1, help="how many subjects")
+    simulate.add_argument("--seed", type=int, default=0, help="seed of the first subject; the next ones count on")
+    simulate.add_argument("--describe", action="store_true", help="print sizes and effects, make nothing")
+
+    adopt = _add(commands, "adopt", "make a BIDS session from loose files; they are copied, never changed", _adopt)
+    adopt.add_argument("eeg", help="EEG: .vhdr, .edf, .bdf or .set")
+    adopt.add_argument("bold", help="BOLD: .nii or .nii.gz")
+    adopt.add_argument("anatomy", nargs="?", default="", help="T1-weighted image")
+    adopt.add_argument("events", nargs="?", default="", help="events.tsv")
+    adopt.add_argument("--subject", required=True, help="label, such as 01")
+    adopt.add_argument("--task", required=True, help="label, such as rest")
+    adopt.add_argument("--session", default="", help="label")
+    adopt.add_argument("--run", default="", help="label")
+    adopt.add_argument("--out", required=True, help="folder of the study")
+
+    check = _add(commands, "check", "list every session and what is missing, before anything is computed", _check)
+    check.add_argument("bids", help="path or URL of the BIDS study")
+    check.add_argument("--recipe", default="", help="recipe.yaml, for its pairs")
+
+
+def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    for name, text in (("run", "run the line over sessions"), ("ingest", "read raw data into the store")):
+        command = _add(commands, name, text, _run)
+        _where(command)
+        command.add_argument("--sessions", nargs="*", default=[], metavar="LABEL", help="(default: all)")
+        last = "ingest" if name == "ingest" else "publish"
+        command.add_argument("--upto", default=last, metavar="STEP", help="last step")
+        command.add_argument("--workers", type=int, default=2, help="Dask processes; 0: work in this one")
+        command.add_argument("--memory", default="1GiB", help="limit of one worker")
+
+    step = _add(commands, "step", "run one step of one session", _step)
+    step.add_argument("name", help="such as align")
+    _where(step)
+    step.add_argument("--session", required=True, metavar="LABEL")
+
+    batch = _add(commands, "batch", "execute a notebook for each session", _batch)
+    batch.add_argument("notebook")
+    _where(batch)
+    batch.add_argument("--sessions", nargs="*", default=[], metavar="LABEL")
+    batch.add_argument("--runs", default="", help="folder of executed notebooks (default: in the store)")
+    batch.add_argument("--jobs", type=int, default=1, help="notebooks at a time")
+    batch.add_argument("--workers", type=int, default=2, help="Dask worker processes that all notebooks share")
+    batch.add_argument("--memory", default="1GiB", help="limit of one worker")
+
+    gc = _add(commands, "gc", "remove results that no recipe and no run names any more", _gc)
+    gc.add_argument("--study", required=True)
+    gc.add_argument("--store", default="")
+    gc.add_argument("--dry-run", action="store_true", help="only tell")
+
+
+def _people_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    show = _add(commands, "show", "serve the viewer on this machine until stopped", _show)
+    show.add_argument("--study", required=True)
+    show.add_argument("--store", default="")
+    show.add_argument("--session", default="", metavar="LABEL", help="(default: the first that was run)")
+    show.add_argument("--recipe-name", default="default")
+    show.add_argument("--port", type=int, default=0, help="(default: a free one)")
+
+    lab = _add(commands, "lab", "open JupyterLab on the notebooks", _lab)
+    lab.add_argument("folder", nargs="?", default="notebooks")
+    lab.add_argument("--store", default="")
+
+    qc = _add(commands, "qc", "show or record decisions about a session", _qc)
+    qc.add_argument("action", choices=["show", "accept", "exclude", "hold", "shift", "bad_channel", "undo"])
+    qc.add_argument("session", metavar="LABEL")
+    qc.add_argument("--study", required=True)
+    qc.add_argument("--store", default="")
+    qc.add_argument("--value", default="", help="seconds for shift, a name for bad_channel")
+    qc.add_argument("--reason", default="")
+    qc.add_argument("--supersedes", default="", help="identifier of the decision to undo")
+
+    doctor = _add(commands, "doctor", "tell whether this machine and this store are well", _doctor)
+    doctor.add_argument("--store", default="")
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    if options.describe:
+        print(mm.describe(options.size))
+        return 0
+    if not options.study:
+        raise SystemExit("multimap simulate: give the folder of the study, or --describe")
+    return int(mm.console.simulate(options.study, options.size, options.sessions, options.seed))
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    study = mm.adopt(
+        options.eeg,
+        options.bold,
+        anatomy=options.anatomy,
+        events=options.events,
+        subject=options.subject,
+        task=options.task,
+        session=options.session,
+        run=options.run,
+        out=options.out,
+    )
+    print(f"{study} holds the session now; look at it with: multimap check {study}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    return int(mm.console.check(options.bids, _recipe(options)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    return int(
+        mm.console.run(
+            options.bids,
+            study=_study(options),
+            sessions=options.sessions,
+            recipe=_recipe(options),
+            runtime=_runtime(options),
+            upto=options.upto,
+        )
+    )
+
+
+def _step(options: argparse.Namespace) -> int:
+    done = mm.run_step(
+        options.name,
+        options.bids,
+        study=_study(options),
+        session=options.session,
+        recipe=_recipe(options),
+        runtime=_runtime(options),
+    )
+    print(f"{options.session} {done.step}: {done.state} {done.place}/{done.key}")
+    return 0
+
+
+def _batch(options: argparse.Namespace) -> int:
+    return int(
+        mm.console.batch(
+            options.notebook,
+            options.bids,
+            study=_study(options),
+            sessions=options.sessions,
+            recipe_file=options.recipe,
+            runtime=_runtime(options),
+            runs=options.runs,
+            jobs=options.jobs,
+        )
+    )
+
+
+def _gc(options: argparse.Namespace) -> int:
+    removed = mm.collect_garbage(mm.Store(_runtime(options).store, options.study), dry_run=options.dry_run)
+    print("\n".join(removed) or "nothing to remove")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    store = mm.Store(_runtime(options).store, options.study)
+    return int(mm.console.show(store, options.session, options.recipe_name, options.port))
+
+
+def _lab(options: argparse.Namespace) -> int:
+    return int(mm.console.lab(options.folder, _runtime(options).store))
+
+
+def _qc(options: argparse.Namespace) -> int:
+    store = mm.Store(_runtime(options).store, options.study)
+    if options.action != "show":
+        mm.decide(
+            store,
+            options.session,
+            options.action,
+            value=options.value,
+            reason=options.reason,
+            supersedes=options.supersedes,
+        )
+    return int(mm.console.decisions(store, options.session))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    return int(mm.console.doctor(_runtime(options).store))
+
+
+def _recipe(options: argparse.Namespace) -> mm.Recipe:
+    return mm.Recipe.load(options.recipe) if options.recipe else mm.Recipe()
+
+
+def _study(options: argparse.Namespace) -> str:
+    return options.study or Path(str(options.bids).rstrip("/")).name
+
+
+def _runtime(options: argparse.Namespace) -> mm.Runtime:
+    workers = getattr(options, "workers", 0)
+    given = {"workers": workers, "memory": options.memory, "kind": "local"} if workers else {"kind": "threads"}
+    cluster = mm.Cluster(**given)
+    return mm.Runtime(store=options.store, cluster=cluster) if options.store else mm.Runtime(cluster=cluster)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""The line: its steps, their keys, and the walk over sessions."""
+
+from multimap_kernel.pipeline.keys import Inputs, Step, key_of
+from multimap_kernel.pipeline.results import collect_garbage, current, open_session, sessions_of
+from multimap_kernel.pipeline.run import SessionResult, StepResult, line, plan, run, run_step
+from multimap_kernel.pipeline.steps import STEPS
+
+__all__ = [
+    "STEPS",
+    "Inputs",
+    "SessionResult",
+    "Step",
+    "StepResult",
+    "collect_garbage",
+    "current",
+    "key_of",
+    "line",
+    "open_session",
+    "plan",
+    "run",
+    "run_step",
+    "sessions_of",
+]

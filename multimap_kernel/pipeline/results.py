@@ -1,0 +1,114 @@
+"""What runs left in the store: opened as one tree, named by recipe, cleared when nothing names it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import xarray as xr
+
+from multimap_kernel.io.store import COMMIT, Store, read_json, remove, walk_keys
+from multimap_kernel.schema import InputError
+
+Json = Any
+
+
+def current(store: Store, session: str, recipe: str = "default") -> dict[str, Json]:
+    """The keys of a session's results under a recipe's name.
+
+    Raises
+    ------
+    InputError
+        If the session was never run with that recipe.
+    """
+    found = read_json(store.url(session_path(session), "current", f"{recipe}.json"))
+    if found is None:
+        place = f"study {store.study!r} in {store.root}"
+        raise InputError(f"{session} of {place} must have been run with recipe {recipe!r}; run it first")
+    return found
+
+
+def session_path(label: str) -> str:
+    """Folder of a session in the store: ``sub-01_ses-1_task-x`` is ``sub-01/ses-1/task-x``."""
+    parts = label.split("_")
+    own = [part for part in parts if part.partition("-")[0] not in {"sub", "ses"}]
+    return posixpath.join(*[part for part in parts if part not in own], "_".join(own))
+
+
+def open_session(root: str, study: str, session: str, recipe: str = "default") -> xr.DataTree:
+    """Open all results of a session as one tree, lazily.
+
+    Parameters
+    ----------
+    root, study
+        The store and the study's name in it.
+    session
+        Session label, such as ``sub-01_task-rest``.
+    recipe
+        Name of the recipe that it was run with.
+
+    Returns
+    -------
+    A DataTree with a node for each step, and below it one for each group; the values of a step (alignment, fit) are in
+    the attributes of its node.
+
+    Raises
+    ------
+    InputError
+        If the session was never run with that recipe.
+    """
+    store = Store(root, study)
+    nodes: dict[str, xr.Dataset] = {}
+    for name, where in current(store, session, recipe)["steps"].items():
+        commit = store.commit(where["place"], where["key"]) or {}
+        groups = store.open(where["place"], where["key"])
+        values = commit.get("values", {})
+        nodes[f"/{name}"] = groups.pop("", xr.Dataset()).assign_attrs(values)
+        nodes.update({f"/{name}/{group}": ds for group, ds in groups.items()})
+    return xr.DataTree.from_dict(nodes, name=session)
+
+
+def sessions_of(store: Store) -> Iterator[tuple[str, str]]:
+    """Every ``(session label, recipe name)`` that was run in a study."""
+    fs, base = fsspec.core.url_to_fs(store.url())
+    for path in sorted(fs.glob(posixpath.join(base, "sub-*", "**", "current", "*.json"))):
+        *folders, _, name = posixpath.relpath(path, base).split("/")
+        yield "_".join(folders), name.removesuffix(".json")
+
+
+def collect_garbage(store: Store, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Remove the results that no recipe names, and the leftovers of runs that were killed.
+
+    Run it when no run is at work on the study: what a running step has not committed yet looks like a leftover.
+
+    Parameters
+    ----------
+    store
+        The study to clear.
+    dry_run
+        Only tell what would go.
+
+    Returns
+    -------
+    The folders that were removed, or would be.
+    """
+    named = set()
+    for session, recipe in sessions_of(store):
+        named.update((where["place"], where["key"]) for where in current(store, session, recipe)["steps"].values())
+    gone = []
+    for place, key in walk_keys(store):
+        commit = store.commit(place, key)
+        folder = store.url(place, key)
+        if (place, key) not in named:
+            gone.append(folder)
+        else:
+            fs, path = fsspec.core.url_to_fs(folder)
+            kept = {COMMIT, commit["data"] if commit else ""}
+            names = (entry.rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False))
+            gone.extend(posixpath.join(folder, name) for name in sorted(names) if name not in kept)
+    if not dry_run:
+        for folder in gone:
+            remove(folder)
+    return tuple(gone)
