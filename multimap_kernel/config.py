@@ -29,13 +29,13 @@ class Ingest(_Part):
     eeg_state: Literal["raw", "gradient_removed", "clean"] = Field(
         "raw", description="what was already done to the EEG"
     )
+    dummy_volumes: int = Field(0, ge=0, description="volumes before the steady state; flagged, never removed")
 
 
 class Align(_Part):
     """How markers are matched to volumes."""
 
     marker: str = Field("", description="label of the volume marker; empty: the most periodic one")
-    dummy_volumes: int = Field(0, ge=0, description="volumes before the steady state; flagged, never removed")
 
 
 class Realign(_Part):

@@ -40,6 +40,7 @@ SHARDS: dict[str, tuple[int, ...]] = {  # what one task writes, as one object
     "series": (-1, 65_536),
     "prediction": (-1, 65_536),
 }
+SMALL_BYTES = 1 << 16  # tables and coordinates of this size are read when a result is opened, not lazily
 
 Json = Any
 
@@ -175,6 +176,10 @@ def _open_group(folder: str, name: str) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
         ds: xr.Dataset = xr.open_zarr(folder, group=name or None, consolidated=False, chunks={})
+    small = [name for name, array in ds.variables.items() if array.nbytes <= SMALL_BYTES]
+    ds = ds.assign({name: ds[name].load() for name in small if name not in ds.coords}).assign_coords(
+        {name: ds[name].load() for name in small if name in ds.coords}
+    )
     if "time_frequency" in ds.attrs:
         attrs = dict(ds.attrs)
         axis = regular_time(attrs.pop("time_start"), attrs.pop("time_frequency"), attrs.pop("time_samples"))

@@ -1,1 +1,1 @@
-"""The multimap Jupyter kernel."""
+"""The multimap Jupyter kernel: a Python kernel with the verbs at hand and the ``%multimap`` magic."""

@@ -1,1 +1,9 @@
 """Activation, coupling and sensor maps, each with its null."""
+
+from multimap_kernel.maps.coupling import coupling_map
+from multimap_kernel.maps.glm import activation_map
+from multimap_kernel.maps.inference import critical_value
+from multimap_kernel.maps.sensors import sensor_map
+from multimap_kernel.maps.smoothing import smooth
+
+__all__ = ["activation_map", "coupling_map", "critical_value", "sensor_map", "smooth"]

@@ -1,6 +1,7 @@
 """The line: its steps, their keys, and the walk over sessions."""
 
 from multimap_kernel.pipeline.keys import Inputs, Step, key_of
+from multimap_kernel.pipeline.publish import background
 from multimap_kernel.pipeline.results import collect_garbage, current, open_session, sessions_of
 from multimap_kernel.pipeline.run import SessionResult, StepResult, line, plan, run, run_step
 from multimap_kernel.pipeline.steps import STEPS
@@ -11,6 +12,7 @@ __all__ = [
     "SessionResult",
     "Step",
     "StepResult",
+    "background",
     "collect_garbage",
     "current",
     "key_of",

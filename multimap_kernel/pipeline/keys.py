@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import fsspec
 import xarray as xr
@@ -19,6 +19,7 @@ from multimap_kernel.io.store import Product, Store, canonical, create_exclusive
 from multimap_kernel.schema import Alignment, Decision
 
 Json = Any
+Part = TypeVar("Part", bound=BaseModel)
 LENGTH = 32  # hexadecimal digits of a key: 128 bits
 
 
@@ -32,6 +33,10 @@ class Inputs:
     values: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
     provenance: Mapping[str, Json] = field(default_factory=dict)
+
+    def part(self, kind: type[Part]) -> Part:
+        """The options of one kind; a step that asks for a part it was not given fails."""
+        return next(options for options in self.options.values() if isinstance(options, kind))
 
     def dataset(self, step: str, group: str = "") -> xr.Dataset:
         """One group of a step that is read."""

@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
-from multimap_kernel.compute import cluster
+from multimap_kernel.compute import cluster, readable_faults
 from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.io.bids import Session, find_sessions
 from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store, canonical, replace
 from multimap_kernel.pipeline.keys import Inputs, Step, key_of
 from multimap_kernel.pipeline.steps import STEPS
-from multimap_kernel.schema import Decision, ExcludedError, InputError, MultimapError
+from multimap_kernel.schema import ClusterError, Decision, ExcludedError, InputError, MultimapError, StorageError
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,18 @@ class SessionResult:
     def computed(self) -> int:
         """Number of steps that were computed, or would be."""
         return sum(step.state in {"computed", "missing"} for step in self.steps)
+
+    def require_done(self) -> None:
+        """Raise what stopped this session, if something did: a notebook must not go on without results.
+
+        Raises
+        ------
+        InputError, ExcludedError, StorageError, ClusterError, MultimapError
+            By the exit code.
+        """
+        if self.exit_code:
+            kinds = {kind.exit_code: kind for kind in (InputError, ExcludedError, StorageError, ClusterError)}
+            raise kinds.get(self.exit_code, MultimapError)(self.error)
 
 
 Progress = Callable[[str, StepResult], None]
@@ -185,7 +197,8 @@ def run_step(name: str, bids: str, *, study: str, session: str, recipe: Recipe, 
 
 def _guard(session: Session, work: Callable[[], SessionResult]) -> SessionResult:
     try:
-        return work()
+        with readable_faults():
+            return work()
     except ExcludedError as reason:
         return SessionResult(session.label, "excluded", error=str(reason), exit_code=reason.exit_code)
     except MultimapError as fault:

@@ -21,8 +21,13 @@ class SchemaError(InputError):
     """A Dataset does not have what a boundary asks for; lists every fault at once."""
 
     def __init__(self, where: str, faults: Sequence[str]) -> None:
+        self.where = where
         self.faults = tuple(faults)
         super().__init__(f"{where}: " + "; ".join(self.faults))
+
+    def __reduce__(self) -> tuple[type[SchemaError], tuple[str, tuple[str, ...]]]:
+        """Errors of workers arrive by pickle, which knows the message only."""
+        return type(self), (self.where, self.faults)
 
 
 class RecipeError(InputError):

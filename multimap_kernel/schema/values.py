@@ -105,7 +105,7 @@ class Fit(Value):
     lags_s
         Lags of the EEG features, s before the volume.
     split
-        For each fold, ``(first, last)`` volume of the test part, and of the gap around it.
+        For each fold, ``(first, last)`` volume of the test part; ``gap_s`` on both sides of it trained nothing.
     gap_s
         Time left out on each side of a test part, s.
     seed

@@ -58,6 +58,8 @@ _ALL = (
     Variable("mask", ("z", "y", "x"), "", "b", "voxels inside the brain"),
     Variable("transform", ("world", "index"), "mm", "f", "affine that takes native to target RAS+ millimetres"),
     Variable("confound", ("time", "regressor"), "1", "f", "nuisance regressors"),
+    Variable("framewise_displacement", ("time",), "mm", "f", "motion against the volume before (Power, 50 mm)"),
+    Variable("dvars", ("time",), "1", "f", "root mean square change of the brain, its mean scaled to 1000"),
     # EEG preparation
     Variable("r_peak", ("beat",), "s", "f", "times of the R peaks on the scanner clock"),
     Variable("quality", ("channel", "metric"), "1", "f", "quality of each channel"),

@@ -1,0 +1,67 @@
+"""The process that executes one notebook (``python -m multimap_kernel.batch.execute FOLDER``)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import papermill
+from nbclient.exceptions import DeadKernelError
+
+from multimap_kernel.batch.status import DONE, KERNEL_DIED, PREEMPTED, RAISED, STORAGE, RunRecord, exit_code_of
+
+LOG = logging.getLogger(__name__)
+WATCH_S = 1.0
+
+
+def main(folder: str) -> int:
+    """Execute the notebook that ``run.json`` in a folder names; returns the exit code.
+
+    The parameters reach the kernel as they stand in the JSON: "02" stays a string, which papermill's own ``-p`` makes
+    a number.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    record = RunRecord.load(folder)
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        papermill.execute_notebook(
+            record.notebook,
+            str(Path(folder, "notebook.ipynb")),
+            parameters=record.parameters,
+            progress_bar=False,
+            log_output=True,
+        )
+    except papermill.PapermillExecutionError as fault:
+        return exit_code_of(fault.ename)
+    except DeadKernelError:
+        return KERNEL_DIED
+    except OSError:
+        LOG.exception("the executed notebook could not be saved")
+        return STORAGE
+    except Exception:
+        LOG.exception("papermill could not execute the notebook")
+        return RAISED
+    return DONE
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM: leave through papermill's own clean-up, which ends the kernel and saves what is there."""
+    raise SystemExit(PREEMPTED)
+
+
+def _follow_parent(parent: int) -> None:
+    """End with the batch that started us, also when it was killed and could not say so."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

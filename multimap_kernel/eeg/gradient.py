@@ -1,0 +1,245 @@
+"""Take the gradient artifact out of EEG recorded during scanning, by sub-sample-aligned average subtraction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import scipy.fft
+import xarray as xr
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from multimap_kernel.eeg.blocks import channels_of, map_channels
+from multimap_kernel.eeg.template import mean_of_others
+from multimap_kernel.schema import InputError, Sampling, require, sampling
+
+Floats = NDArray[np.float64]
+
+_LEAST_VOLUMES = 5
+_PAD = 64
+"""Samples around each epoch that take the ringing of the fractional shift."""
+_LOW_HZ = 20.0
+"""Below, EEG is strong: delays and gains are fitted above."""
+_REFERENCES = 3
+"""Channels that the delays of the volumes are found on."""
+_PLAIN = 10.0
+"""Least energy of the mean epoch, in units of what the mean of pure noise has, to fit delays on it."""
+_OUTLIER = 25.0
+"""An epoch this many times further from its template than the median epoch (in energy) enters no template."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the volumes lie in the samples; all arrays have one entry per volume that the EEG touches."""
+
+    first: NDArray[np.int64]
+    fraction: Floats
+    count: NDArray[np.int64]
+    whole: NDArray[np.bool_]
+    length: int
+    samples: int
+    low_bin: int
+
+    @property
+    def size(self) -> int:
+        return int(scipy.fft.next_fast_len(self.length + 2 * _PAD, real=True))
+
+    @property
+    def nearest(self) -> NDArray[np.int64]:
+        """The whole volume next to each volume."""
+        whole = np.flatnonzero(self.whole)
+        distance = np.abs(np.arange(len(self.first))[:, None] - whole[None])
+        return np.asarray(whole[distance.argmin(1)])
+
+
+def remove_gradient_artifact(
+    ds: xr.Dataset, *, repetition_time: float, volumes: int, window: int = 30, dummies: int = 0
+) -> xr.Dataset:
+    """Subtract from each volume the mean artifact of the volumes around it.
+
+    Volume ``k`` lasts from ``k * repetition_time`` to the next one, which is a fraction of a sample on the EEG's
+    grid. Epochs are brought to one phase by a Fourier shift, by the clock first and then by what the artifact itself
+    tells (jitter of single volumes, found on three channels). The template of a volume is the mean of the ``window``
+    volumes nearest to it, never itself, without their linear trends, scaled by least squares and shifted back. First
+    and last volumes get templates from the inner side. Volumes cut by an end of the recording are corrected by their
+    neighbours' template and enter none; samples outside all volumes are not changed.
+
+    Parameters
+    ----------
+    ds
+        Recording ``eeg (channel, time; V)`` on the scanner clock. Every channel is corrected, the ECG too.
+    repetition_time
+        Seconds from volume to volume.
+    volumes
+        Number of volumes.
+    window
+        Volumes in a template.
+    dummies
+        Volumes before time 0 that were scanned but not kept.
+
+    Returns
+    -------
+    The Dataset with a corrected ``eeg``, float32, lazy if it was, and the attribute ``repetition_time``.
+
+    Raises
+    ------
+    SchemaError
+        If there is no ``eeg`` on the scanner clock.
+    InputError
+        If the EEG covers fewer than 5 volumes whole, or an option is out of range.
+
+    Notes
+    -----
+    The error of a template is the EEG of the others: at best ``10 log10(window)`` dB below the EEG. Delays and gains
+    are fitted above 20 Hz; a channel without artifact gets a gain near 0 and stays as it is.
+
+    References
+    ----------
+    Allen, Josephs & Turner (2000), NeuroImage 12, 230-239. Niazy et al. (2005), NeuroImage 28, 720-737.
+    """
+    require(ds, "eeg", where="remove_gradient_artifact", clock="scanner")
+    if repetition_time <= 0 or volumes < 1 or window < _LEAST_VOLUMES or dummies < 0:
+        raise InputError(
+            f"repetition_time > 0 s, volumes >= 1, window >= {_LEAST_VOLUMES} and dummies >= 0 must hold, found "
+            f"{repetition_time} s, {volumes}, {window} and {dummies}"
+        )
+    layout = _lay_out(sampling(ds), repetition_time, np.arange(-dummies, volumes + 1))
+    if layout.whole.sum() < _LEAST_VOLUMES:
+        raise InputError(
+            f"the EEG must cover at least {_LEAST_VOLUMES} volumes whole for an average, found {layout.whole.sum()} of "
+            f"{volumes}; check the alignment, or leave out the gradient step"
+        )
+    eeg = ds["eeg"]
+    timing = _timing_of(eeg, channels_of(ds, "eeg"), layout)
+    data = map_channels(eeg, _subtract, (layout.samples,), timing=timing, layout=layout, window=window)
+    return ds.assign(eeg=(eeg.dims, data, eeg.attrs)).assign_attrs(repetition_time=float(repetition_time))
+
+
+def _lay_out(axis: Sampling, repetition_time: float, volume: NDArray[np.int64]) -> _Layout:
+    edge = (volume * repetition_time - axis.start) * axis.frequency
+    first = np.ceil(edge - 1e-3).astype(np.int64)
+    touched = (first[1:] > 0) & (first[:-1] < axis.samples)
+    whole = (edge[:-1] > -0.5) & (edge[1:] < axis.samples + 0.5)
+    length = int(np.ceil(repetition_time * axis.frequency)) + 1
+    size = scipy.fft.next_fast_len(length + 2 * _PAD, real=True)
+    return _Layout(
+        first=first[:-1][touched],
+        fraction=(first - edge)[:-1][touched],
+        count=np.diff(first)[touched],
+        whole=whole[touched],
+        length=length,
+        samples=axis.samples,
+        low_bin=min(int(np.ceil(_LOW_HZ * size / axis.frequency)), size // 4),
+    )
+
+
+def _timing_of(eeg: xr.DataArray, candidates: NDArray[np.int64], layout: _Layout) -> Any:
+    """Delay and weight of each volume from a few channels; a delayed value on Dask input."""
+    pool = candidates if len(candidates) else np.arange(eeg.sizes["channel"])
+    chosen = np.unique(pool[np.linspace(0, len(pool) - 1, _REFERENCES + 2).round().astype(int)[1:-1]])
+    if not isinstance(eeg.data, da.Array):
+        return _find_timing([np.asarray(eeg.data[row]) for row in chosen], layout)
+    return delayed(_find_timing, pure=True)([eeg.data[int(row)] for row in chosen], layout)
+
+
+def _find_timing(traces: list[np.ndarray], layout: _Layout) -> tuple[Floats, Floats]:
+    """Delay (samples) of each volume against the clock, and 0 for volumes that no template may use, else 1."""
+    delays, information, strays = [], [], np.zeros(len(layout.first), int)
+    for trace in traces:
+        spectra = _spectra(trace, layout)[:, layout.low_bin :]
+        delay, weight, stray = _fit_delays(spectra, layout)
+        delays.append(delay)
+        information.append(weight)
+        strays += stray
+    total = sum(information)
+    delay = np.average(delays, axis=0, weights=information) if total > 0 else np.zeros(len(layout.first))
+    whole = layout.whole.astype(np.float64)
+    usable = whole * (strays <= len(traces) // 2)
+    if usable.sum() < max(_LEAST_VOLUMES, 0.8 * whole.sum()):
+        usable = whole  # what strays this often is the rule, not the exception
+    return delay[layout.nearest], usable
+
+
+def _fit_delays(spectra: np.ndarray, layout: _Layout) -> tuple[Floats, float, NDArray[np.bool_]]:
+    """Gauss-Newton on the shift of each epoch against the mean of all; how much the channel tells; who strays."""
+    omega = (2 * np.pi / layout.size * (layout.low_bin + np.arange(spectra.shape[1]))).astype(np.float32)
+    delay = np.zeros(len(layout.first))
+    whole = layout.whole
+    for _ in range(4):
+        shifted = spectra * np.exp(-1j * omega * (layout.fraction - delay)[:, None].astype(np.float32))
+        mean = shifted[whole].mean(0)
+        slope = -1j * omega * mean  # a later artifact is the mean minus delay times its derivative
+        gain = _inner(shifted, mean) / max(_inner(mean[None], mean)[0], 1e-30)
+        rest = shifted - gain[:, None].astype(np.float32) * mean
+        steepness = max(float(_inner(slope[None], slope)[0]), 1e-30)
+        energy = _inner(rest, rest)
+        plain = float(_inner(mean[None], mean)[0]) * whole.sum() / max(float(np.median(energy[whole])), 1e-30)
+        if plain < _PLAIN:
+            return np.zeros(len(delay)), 0.0, np.zeros(len(delay), bool)
+        delay = delay + _inner(rest, slope) / (np.maximum(gain, 0.1) * steepness)
+        delay -= delay[whole].mean()
+    typical = max(float(np.median(energy[whole])), 1e-30)
+    return delay, steepness / typical, energy > _OUTLIER * typical
+
+
+def _inner(rows: np.ndarray, other: np.ndarray) -> Floats:
+    """Real inner products of complex rows with one complex vector, or row by row."""
+    a, b = np.ascontiguousarray(rows).view(np.float32), np.ascontiguousarray(other).view(np.float32)
+    return np.asarray(np.einsum("ij,j->i" if b.ndim == 1 else "ij,ij->i", a, b), np.float64)
+
+
+def _spectra(trace: np.ndarray, layout: _Layout) -> np.ndarray:
+    """Spectra of all epochs; each epoch loses its mean and its slope against the mean slope of all.
+
+    The artifact has the same slope in every volume, so that only the slow drift of the EEG is kept out of the
+    template.
+    """
+    place = layout.first[:, None] + np.arange(-_PAD, layout.size - _PAD)
+    # No volume comes before the first and after the last; their neighbours' surroundings keep the phases unbiased.
+    place[0, :_PAD] = place[1, :_PAD]
+    place[-1, _PAD + layout.count[-1] :] = place[-2, _PAD + layout.count[-1] :]
+    place = np.clip(place, 0, layout.samples - 1)
+    epochs = np.asarray(trace, np.float32)[place]
+    inside = epochs[:, _PAD : _PAD + layout.length - 1]
+    epochs -= inside.mean(1, keepdims=True, dtype=np.float64).astype(np.float32)
+    ramp = np.arange(inside.shape[1], dtype=np.float32) - (inside.shape[1] - 1) / 2
+    slope = inside @ ramp / np.float32(ramp @ ramp)
+    slope -= slope[layout.whole].mean()
+    epochs -= slope[:, None] * (np.arange(layout.size, dtype=np.float32) - _PAD - (inside.shape[1] - 1) / 2)
+    return np.asarray(scipy.fft.rfft(epochs, axis=1, overwrite_x=True))
+
+
+def _subtract(block: np.ndarray, *, timing: tuple[Floats, Floats], layout: _Layout, window: int) -> np.ndarray:
+    delay, weight = timing
+    omega = (2 * np.pi / layout.size * np.arange(layout.size // 2 + 1)).astype(np.float32)
+    turn = np.exp(-1j * omega * (layout.fraction - delay)[:, None].astype(np.float32))
+    inside = np.arange(layout.length) < layout.count[:, None]
+    inside &= (layout.first[:, None] + np.arange(layout.length) >= 0) & (
+        layout.first[:, None] + np.arange(layout.length) < layout.samples
+    )
+    begin = max(int(layout.first[0]), 0)
+    corrected = np.array(block, np.float32)
+    for trace in corrected:
+        artifact = _artifact(_spectra(trace, layout), turn, weight, layout, window)
+        part = artifact[:, _PAD : _PAD + layout.length][inside]  # volumes follow each other without gap
+        trace[begin : begin + part.size] -= part
+    return corrected
+
+
+def _artifact(spectra: np.ndarray, turn: np.ndarray, weight: Floats, layout: _Layout, window: int) -> np.ndarray:
+    """Scaled template of each epoch, back at the epoch's own phase."""
+    spectra *= turn
+    mean = (weight @ spectra / weight.sum()).astype(np.complex64)
+    spectra -= mean  # sums of what is left are small enough for float32
+    template = mean_of_others(spectra, weight, window)
+    template += mean
+    spectra += mean
+    high_part = template[:, layout.low_bin :]
+    energy = np.maximum(_inner(high_part, high_part), 1e-30)
+    gain = np.clip(_inner(spectra[:, layout.low_bin :], high_part) / energy, 0.0, 2.0)[layout.nearest]
+    template *= gain.astype(np.float32)[:, None]
+    template *= turn.conj()
+    return np.asarray(scipy.fft.irfft(template, layout.size, axis=1, overwrite_x=True))

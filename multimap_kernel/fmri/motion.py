@@ -1,0 +1,177 @@
+"""Rigid motion within a run, estimated volume by volume against one reference."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.delayed import delayed
+
+from multimap_kernel import schema
+from multimap_kernel.fmri.blocks import finish, from_task, in_blocks, small, volume_axis
+from multimap_kernel.fmri.interpolation import coefficients, sample
+from multimap_kernel.fmri.mask import brain_mask
+from multimap_kernel.fmri.rigid import PARAMETERS, grid_centre, grid_matrix, parameters
+from multimap_kernel.fmri.rigidfit import Target, fit_pose, make_targets
+
+SAMPLES = 15
+"""Volumes that the reference is the median of."""
+FEWEST_VOXELS = 4
+"""Along each axis; with fewer, motion across that axis cannot be seen."""
+
+
+def realign(ds: xr.Dataset, *, backend: Literal["native", "none"] = "native") -> xr.Dataset:
+    """Estimate how the head moved during a run; the volumes themselves are not touched.
+
+    The reference is the median of up to 15 steady-state volumes, spread over the run and aligned to the first of
+    them. Each volume is then fitted to it by itself, first coarsely, then on the cubic spline of the reference, by
+    Gauss-Newton least squares with Tukey's weights and a gain that may change linearly over the head. A volume that
+    cannot be fitted (empty, or mostly lost) takes the motion between its neighbours.
+
+    Parameters
+    ----------
+    ds
+        Dataset with ``bold (time, z, y, x; 1)`` and ``affine (world, index; mm)``.
+    backend
+        ``"none"`` estimates nothing: all motion is zero, and the reference is the median of volumes as they are.
+
+    Returns
+    -------
+    Dataset, lazy if ``bold`` is:
+
+    - motion : (time, parameter; mm and rad) float64, against the reference; ``attrs["centre"]`` is the point that
+      the head turns about (see `motion_matrices`)
+    - reference : (z, y, x) float32; NaN where a volume is not finite
+    - mask : (z, y, x) bool; brain voxels that are finite in all volumes and not constant
+    - affine : (world, index; mm)
+
+    Raises
+    ------
+    SchemaError
+        If ``bold`` or its affine is missing.
+    InputError
+        If there are fewer than two steady-state volumes, if the grid is too thin to see motion across it, or (when
+        computed) if no voxel is finite in all volumes.
+
+    References
+    ----------
+    Friston et al. (1995), Hum Brain Mapp 3:165; Cox & Jesmanowicz (1999), Magn Reson Med 42:1014.
+    """
+    schema.require(ds, "bold", where="realign")
+    to_world = grid_matrix(ds)
+    bold = ds["bold"]
+    _check(bold, backend)
+    blocks = in_blocks(bold)
+    chosen = _spread(ds)
+    valid = delayed(_valid)([_extent(block) for block in blocks.to_delayed().ravel()])
+    reference = delayed(_reference)(blocks[chosen], to_world, backend)
+    shape = (ds.sizes["time"], len(PARAMETERS))
+    if backend == "native":
+        targets = delayed(make_targets)(reference, to_world)
+        fitted = [_fit_block(block, targets, to_world) for block in blocks.to_delayed().ravel()]
+        motion = from_task(delayed(_complete)(fitted), shape, np.float64)
+    else:
+        motion = da.zeros(shape, chunks=-1)
+    mask = from_task(delayed(brain_mask)(reference, to_world, valid), bold.shape[1:], bool)
+    shown = from_task(delayed(_hide)(reference, valid), bold.shape[1:], np.float32)
+    result = xr.Dataset(
+        {
+            "motion": (("time", "parameter"), motion),
+            "reference": (("z", "y", "x"), shown),
+            "mask": (("z", "y", "x"), mask),
+        },
+        coords=volume_axis(ds, "affine"),
+        attrs=ds.attrs,
+    ).assign_coords(parameter=list(PARAMETERS))
+    for name in ("motion", "reference", "mask"):
+        result[name] = schema.annotate(result[name])
+    result["motion"].attrs["centre"] = grid_centre(to_world, bold.shape[1:]).tolist()
+    return finish(result, ds)
+
+
+def _check(bold: xr.DataArray, backend: str) -> None:
+    if backend not in ("native", "none"):
+        raise schema.InputError(f"backend must be 'native' or 'none', found {backend!r}")
+    grid = dict(zip("zyx", bold.shape[1:], strict=True))
+    if backend == "native" and min(grid.values()) < FEWEST_VOXELS:
+        raise schema.InputError(
+            f"native realignment needs {FEWEST_VOXELS} voxels along each axis, found {grid}; set realign.backend: none"
+        )
+
+
+def _spread(ds: xr.Dataset) -> np.ndarray:
+    """Up to `SAMPLES` steady-state volumes, evenly spread, the first one first."""
+    steady = np.arange(ds.sizes["time"])
+    if "steady_state" in ds.variables:
+        steady = np.flatnonzero(small(ds["steady_state"]))
+    if len(steady) < 2:
+        raise schema.InputError(
+            f"realign needs at least two steady-state volumes, found {len(steady)} of {ds.sizes['time']}; "
+            "give the whole run, or lower align.dummy_volumes"
+        )
+    return np.unique(steady[np.linspace(0, len(steady) - 1, min(SAMPLES, len(steady))).astype(np.intp)])
+
+
+@delayed
+def _extent(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of each voxel; NaN where one volume is not finite."""
+    values = np.where(np.isfinite(block), block, np.nan) if block.dtype.kind == "f" else block
+    return values.min(0).astype(np.float32), values.max(0).astype(np.float32)
+
+
+def _valid(extents: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    low, high = np.min([low for low, _ in extents], 0), np.max([high for _, high in extents], 0)
+    valid: np.ndarray = np.isfinite(low) & np.isfinite(high) & (high > low)
+    if not valid.any():
+        raise schema.InputError(
+            "some voxels of bold must be finite in all volumes and change over time, found none; "
+            "look for volumes of NaN or constant value in the file"
+        )
+    return valid
+
+
+def _hide(reference: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Constant background stays as it is, what is not finite somewhere becomes NaN."""
+    return np.where(valid | (reference == 0), reference, np.nan).astype(np.float32)
+
+
+def _reference(volumes: np.ndarray, to_world: np.ndarray, backend: str) -> np.ndarray:
+    """Median of volumes, aligned to the first that shows anything; finite."""
+    filled = np.nan_to_num(volumes.astype(np.float32), posinf=0.0, neginf=0.0)
+    if backend == "none":
+        return np.median(filled, 0)
+    anchor = next((volume for volume in filled if volume.std() > 0), filled[0])
+    targets = make_targets(anchor, to_world)
+    points = np.indices(anchor.shape, np.float32).reshape(3, -1).T.copy()
+    aligned = []
+    for volume in filled:
+        pose = fit_pose(volume, targets)
+        if np.isfinite(pose).all():
+            out = np.empty(len(points), np.float32)
+            to_index = np.linalg.inv(to_world) @ pose @ to_world
+            sample(coefficients(volume), np.array(anchor.shape), to_index[:3], points, out)
+            aligned.append(np.where(np.isfinite(out), out, anchor.ravel()))
+    return np.median(aligned or [anchor.ravel()], 0).reshape(anchor.shape).astype(np.float32)
+
+
+@delayed
+def _fit_block(block: np.ndarray, targets: tuple[Target, ...], to_world: np.ndarray) -> np.ndarray:
+    centre = grid_centre(to_world, block.shape[1:])
+    return np.array([_six(fit_pose(volume, targets), centre) for volume in block])
+
+
+def _six(pose: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    return parameters(pose, centre) if np.isfinite(pose).all() else np.full(len(PARAMETERS), np.nan)
+
+
+def _complete(fitted: list[np.ndarray]) -> np.ndarray:
+    """Join the blocks; volumes that could not be fitted get the motion between their neighbours."""
+    motion = np.concatenate(fitted)
+    known = np.isfinite(motion).all(1)
+    if not known.any():
+        raise schema.InputError("no volume could be aligned to the reference; set realign.backend: none")
+    volumes = np.arange(len(motion))
+    columns = [np.interp(volumes, volumes[known], column[known]) for column in motion.T]
+    return np.where(known[:, None], motion, np.stack(columns, 1))

@@ -1,0 +1,261 @@
+"""The reference model: BOLD of every voxel as a ridge regression on lagged EEG band power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from dask.base import compute
+
+from multimap_kernel.fusion.windows import lagged_power
+from multimap_kernel.maps.blocks import Shape, is_lazy, per_block
+from multimap_kernel.maps.shifts import basis, distinct_shifts, unit_residuals
+from multimap_kernel.schema import Fit, InputError, annotate, require
+
+PENALTIES = 10.0 ** np.arange(-2, 4.5, 0.5)
+"""Candidates, times the number of features: the features are standardised, so that this is the mean eigenvalue."""
+_INNER = 4  # blocks of the inner cross-validation
+_LEAST = 8  # volumes that may train an inner fold; twice as many an outer one
+_TOGETHER = 1024  # voxels at a time, so that a shifted copy stays in the cache
+
+
+def fit(ds: xr.Dataset, *, lags_s: tuple[float, ...], folds: int, gap_s: float, seed: int) -> tuple[Fit, xr.Dataset]:
+    """Learn BOLD from EEG in all but one block of the run and predict that block, for each block in turn.
+
+    The run is cut into contiguous blocks. A block is predicted by a model that saw neither it nor ``gap_s`` on both
+    sides of it. Everything that is estimated is estimated in the training part: centre and scale of the features,
+    confounds (partialled out of features and BOLD), and the penalty, by a cross-validation of the same form inside
+    it. One penalty serves all voxels of a fold: the one with the highest mean correlation. A penalty per voxel would
+    be chosen by noise at the voxels that hold no effect, and there are more of those; a criterion of squared error
+    would be ruled by them. All voxels then share one matrix per fold, from BOLD in training to the prediction.
+
+    Parameters
+    ----------
+    ds
+        ``series (time, voxel; 1)``, ``band_power_fine (bin, channel, band; V2)`` with ``bin`` (s, scanner clock),
+        ``channel_type (channel)``, ``steady_state (time)``; if there: ``confound (time, regressor)``. NumPy or Dask.
+        The Fit is a value, so that a Dask series is read here in blocks of voxels; the prediction is lazy.
+    lags_s
+        EEG this long before the volume, s.
+    folds
+        Number of blocks.
+    gap_s
+        Time left out on each side of a test block, s; at least the longest lag and one volume, so that no EEG window
+        serves on both sides. The lags span the haemodynamic response, and with them the gap does.
+    seed
+        Chooses the shifts of the null where a run has more than are used.
+
+    Returns
+    -------
+    Fit
+        Its ``score`` is the mean over voxels of the correlation between out-of-fold prediction and BOLD, within blocks
+        and with confounds partialled out; ``null_score`` is mean and 95th percentile of the same for predictions
+        shifted around the run; ``penalties`` are absolute, for standardised features.
+    Dataset
+        ``prediction (time, voxel; 1)``: deviation from the training mean that the EEG explains, in units of the
+        series; NaN in volumes whose windows the EEG does not cover, and before the steady state.
+
+    Raises
+    ------
+    SchemaError
+        If a variable is missing, has the wrong form, or time is not on the scanner clock.
+    InputError
+        If the gap is too short, or the covered run too short for these folds and gaps.
+
+    References
+    ----------
+    Hoerl & Kennard (1970), Technometrics 12:55. Varoquaux et al. (2017), NeuroImage 145:166, for blocked and nested
+    cross-validation.
+    """
+    require(ds, "series", "band_power_fine", "channel_type", where="fusion.fit", clock="scanner")
+    step = float(ds.attrs["repetition_time"])
+    least = max(*lags_s, 0.0) - min(*lags_s, 0.0) + step
+    if gap_s < least:
+        raise InputError(
+            f"gap_s must be at least the span of the lags and one volume, {least:g} s, or EEG windows of the training "
+            f"part reach into the test block; found {gap_s:g} s; raise fuse.split.gap_s or shorten fuse.lags_s"
+        )
+    run = _read(ds, tuple(lags_s))
+    folds_ = _cut(run.rows, folds, int(np.ceil(gap_s / step - 1e-9)))
+    _check_length(folds_, run.rows, ds.sizes["time"])
+    lazy = is_lazy(ds, "series")
+    penalties = _choose(ds, run, folds_, int(np.ceil(gap_s / step - 1e-9)), lazy)
+    hat = _hat(run, folds_, penalties)
+    gives: dict[str, Shape] = {"prediction": ((ds.sizes["time"],), np.float32)}
+    predicted = per_block(lazy, _predict, ds["series"].data, run.rows, hat, gives=gives)["prediction"]
+    score, null_score = _score(ds, run, folds_, hat, seed, lazy)
+    value = Fit(
+        model="ridge",
+        score=score,
+        null_score=null_score,
+        penalties=tuple(penalty * run.features.shape[1] for penalty in penalties),
+        lags_s=tuple(float(lag) for lag in lags_s),
+        split=tuple((int(fold.test[0]), int(fold.test[-1])) for fold in folds_),
+        gap_s=float(gap_s),
+        seed=seed,
+    )
+    coordinates = {name: ds[name] for name in ("time", "volume", "steady_state")}
+    prediction = annotate(xr.DataArray(predicted, dims=("time", "voxel"), name="prediction"))
+    return value, xr.Dataset({"prediction": prediction}, coordinates, attrs=dict(ds.attrs))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The small tables of a run: features and confounds of all volumes, and the volumes (rows) that can be used."""
+
+    features: np.ndarray
+    confound: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Volumes that are predicted, and volumes that train."""
+
+    test: np.ndarray
+    train: np.ndarray
+
+
+def _read(ds: xr.Dataset, lags_s: tuple[float, ...]) -> _Run:
+    names = ["band_power_fine", "channel_type", "steady_state", *(["confound"] if "confound" in ds else [])]
+    power, channel_type, steady, *confound = compute(*(ds[name].data for name in names))
+    step = float(ds.attrs["repetition_time"])
+    shift = (float(ds.attrs.get("sampled_at", 0.5)) - 0.5) * step  # the window lies around the sampling time
+    time = ds["time"].values
+    features = lagged_power(
+        power, ds["bin"].values, channel_type, starts=time + shift, repetition_time=step, lags_s=lags_s
+    )
+    known = np.isfinite(features).all(axis=1) & np.asarray(steady, bool)
+    table = np.column_stack([np.linspace(-1, 1, len(time)), *(np.nan_to_num(part) for part in confound)])
+    return _Run(features, table, np.flatnonzero(known))
+
+
+def _cut(rows: np.ndarray, folds: int, gap: int) -> list[_Fold]:
+    """Contiguous test parts; what lies at most ``gap`` volumes from a test part does not train."""
+    parts = [part for part in np.array_split(rows, folds) if part.size]
+    return [_Fold(part, rows[(rows < part[0] - gap) | (rows > part[-1] + gap)]) for part in parts]
+
+
+def _check_length(folds: list[_Fold], rows: np.ndarray, count: int) -> None:
+    least = min((fold.train.size for fold in folds), default=0)
+    if least < 2 * _LEAST:
+        raise InputError(
+            f"each fold must leave at least {2 * _LEAST} volumes for training, found {least} ({rows.size} of {count} "
+            "volumes are covered by the EEG at all lags); use a longer run, fewer lags or a shorter gap_s"
+        )
+
+
+def _nuisance(run: _Run, rows: np.ndarray, *extra: np.ndarray) -> np.ndarray:
+    """Basis (row, rank) of constant, trend, confounds and extra columns.
+
+    Confounds may take a quarter of the rows: of more, the strongest principal components are taken, since a small
+    training part would have nothing left.
+    """
+    table = run.confound[rows] - run.confound[rows].mean(axis=0)
+    deviation = table.std(axis=0)
+    left, size, _ = np.linalg.svd(table[:, deviation > 0] / deviation[deviation > 0], full_matrices=False)
+    leading = left[:, size > 1e-6 * size.max(initial=0.0)][:, : len(rows) // 4]
+    return basis(np.column_stack([np.ones(len(rows)), leading, *extra]))
+
+
+def _predictors(run: _Run, fold: _Fold, penalties: np.ndarray) -> np.ndarray:
+    """Matrices (penalty, test, train) that take BOLD in training to its prediction, float32.
+
+    Dual form: there are more features than volumes. With the nuisance partialled out of the training features X, and
+    the kernel XX' = U diag(s) U', the prediction of features x is x X' U diag(1 / (s + penalty)) U'.
+    """
+    train = run.features[fold.train]
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    scale = np.where(deviation > 0, deviation, np.inf)
+    nuisance = _nuisance(run, fold.train)
+    X = (train - mean) / scale
+    X -= nuisance @ (nuisance.T @ X)
+    size, U = np.linalg.eigh(X @ X.T)
+    reach = ((run.features[fold.test] - mean) / scale) @ X.T @ U
+    shrunk = 1 / (np.maximum(size, 0) + penalties[:, None] * X.shape[1])
+    return np.asarray((reach * shrunk[:, None, :]) @ U.T, np.float32)
+
+
+def _choose(ds: xr.Dataset, run: _Run, folds: list[_Fold], gap: int, lazy: bool) -> tuple[float, ...]:
+    """Penalty of each fold, per feature, by cross-validation inside its training part."""
+    plans = []
+    for fold in folds:
+        inner = [part for part in _cut(fold.train, _INNER, gap) if part.train.size >= _LEAST]
+        plans.append([(part, _predictors(run, part, PENALTIES)) for part in inner])
+    gives: dict[str, Shape] = {"score_block": ((len(folds), len(PENALTIES)), np.float64)}
+    got = per_block(lazy, _inner_scores, ds["series"].data, plans, gives=gives)["score_block"].sum(axis=-1)
+    (scores,) = compute(got)
+    return tuple(float(PENALTIES[row.argmax()]) for row in scores)
+
+
+def _inner_scores(series: np.ndarray, plans: list[list[tuple[_Fold, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """Correlations summed over voxels and inner folds (fold, penalty, 1)."""
+    scores = np.zeros((len(plans), len(PENALTIES), 1))
+    for place, plan in enumerate(plans):
+        for fold, matrices in plan:
+            measured, training = _centred(series[fold.test]), _centred(series[fold.train])
+            for penalty, matrix in enumerate(matrices):
+                predicted = _centred(matrix @ training)
+                scores[place, penalty] += np.nansum(_cosine(predicted, measured))
+    return {"score_block": scores}
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values - values.mean(axis=0, dtype=np.float64), np.float32)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine of each column of a with the same of b; NaN where one is 0."""
+    product, *powers = (np.einsum("ij,ij->j", *pair) for pair in ((a, b), (a, a), (b, b)))
+    size = np.sqrt(powers[0] * powers[1])
+    return np.asarray(product / np.where(size > 0, size, np.nan))
+
+
+def _hat(run: _Run, folds: list[_Fold], penalties: tuple[float, ...]) -> np.ndarray:
+    """One matrix (row, row) from BOLD to its prediction out of fold; 0 from a test part and its gaps to itself."""
+    hat = np.zeros((run.rows.size, run.rows.size), np.float32)
+    for fold, penalty in zip(folds, penalties, strict=True):
+        place = np.ix_(np.searchsorted(run.rows, fold.test), np.searchsorted(run.rows, fold.train))
+        hat[place] = _predictors(run, fold, np.array([penalty]))[0]
+    return hat
+
+
+def _predict(series: np.ndarray, rows: np.ndarray, hat: np.ndarray) -> dict[str, np.ndarray]:
+    """Prediction (time, voxel). The matrix takes a constant to 0, so that centring is for float32 alone."""
+    prediction = np.full(series.shape, np.nan, np.float32)
+    prediction[rows] = hat @ _centred(series[rows])
+    return {"prediction": prediction}
+
+
+def _score(
+    ds: xr.Dataset, run: _Run, folds: list[_Fold], hat: np.ndarray, seed: int, lazy: bool
+) -> tuple[float, tuple[float, float]]:
+    """Mean correlation over voxels, and mean and 95th percentile of the same over the shifts."""
+    shifts = distinct_shifts(run.rows.size, float(ds.attrs["repetition_time"]), seed)
+    block = np.stack([np.isin(run.rows, fold.test) for fold in folds], axis=1).astype(np.float64)
+    nuisance = _nuisance(run, run.rows, block)
+    shape: dict[str, Shape] = {"score_block": ((shifts.size + 2,), np.float64)}
+    got = per_block(lazy, _shifted_scores, ds["series"].data, run.rows, hat, nuisance, shifts, gives=shape)
+    (total,) = compute(got["score_block"].sum(axis=-1))
+    scores = total[:-1] / max(total[-1], 1)
+    if not shifts.size:
+        return float(scores[0]), (float("nan"), float("nan"))
+    return float(scores[0]), (float(scores[1:].mean()), float(np.quantile(scores[1:], 0.95)))
+
+
+def _shifted_scores(
+    series: np.ndarray, rows: np.ndarray, hat: np.ndarray, nuisance: np.ndarray, shifts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Correlations summed over voxels for no shift and each shift, and the number of voxels at the end."""
+    measured = unit_residuals(series[rows], nuisance)
+    predicted = hat @ _centred(series[rows])
+    slim, total = nuisance.astype(np.float32), np.zeros((shifts.size + 2, 1))
+    for first in range(0, series.shape[1], _TOGETHER):
+        part = slice(first, first + _TOGETHER)
+        for place, shift in enumerate(np.r_[0, shifts]):
+            moved = np.roll(predicted[:, part], shift, axis=0)
+            moved -= slim @ (slim.T @ moved)
+            total[place] += np.nansum(_cosine(moved, measured[:, part]))
+    total[-1] = np.isfinite(measured[0]).sum()
+    return {"score_block": total}

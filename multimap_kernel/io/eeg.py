@@ -1,0 +1,278 @@
+"""EEG recordings, their markers, and the experiment's events, as Datasets in volts and seconds."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import mne
+import numpy as np
+import xarray as xr
+
+from multimap_kernel.io import brainvision
+from multimap_kernel.io.electrodes import channel_types, positions
+from multimap_kernel.io.files import exists, identity, localise, name, read_table, sibling
+from multimap_kernel.schema import WORLD, InputError, annotate, regular_time, require
+
+READERS: dict[str, Callable[..., mne.io.BaseRaw]] = {
+    ".edf": mne.io.read_raw_edf,
+    ".bdf": mne.io.read_raw_bdf,
+    ".set": mne.io.read_raw_eeglab,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """What every format gives: lazy counts and the facts about them."""
+
+    count: da.Array
+    frequency: float
+    channels: tuple[str, ...]
+    scale: np.ndarray
+    volts: tuple[bool, ...]
+    onsets: np.ndarray
+    labels: list[str]
+    warnings: list[str]
+
+
+def read_eeg(path: str, *, electrodes: str = "") -> xr.Dataset:
+    """Read an EEG recording, lazily.
+
+    Parameters
+    ----------
+    path
+        Path or URL of a BrainVision header (``.vhdr``), EDF, BDF or EEGLAB file (``.set``).
+    electrodes
+        Path or URL of an ``electrodes.tsv``; if empty, electrodes are placed by name (10-20 system).
+
+    Returns
+    -------
+    ``count (channel, time; 1)`` on Dask in blocks of all channels by 65 536 samples, with ``scale`` and ``offset
+    (channel; V)``: BrainVision as its own integers, the other formats as float32 volts. ``channel``, ``channel_type``,
+    ``position (channel, world; mm)``, ``marker_onset (marker; s)``, ``marker_label``; labels come without the type
+    that BrainVision puts before them ("R128", not "Response/R128"). Time starts with the first sample; attributes
+    ``clock`` ``"eeg"`` and ``warnings``, a list of sentences.
+
+    Raises
+    ------
+    InputError
+        If a file of the recording is missing or cut, or the format is not one of these.
+    """
+    recording = _read_brainvision(path) if path.lower().endswith(".vhdr") else _read_mne(path)
+    types, told = channel_types(recording.channels, path)
+    types = np.where(recording.volts, types, "misc")
+    places, assumed = positions(recording.channels, types.tolist(), electrodes)
+    onsets, labels, beyond = _inside(path, recording)
+    ds = xr.Dataset(
+        {
+            "count": (("channel", "time"), recording.count),
+            "scale": ("channel", recording.scale),
+            "offset": ("channel", np.zeros(len(recording.channels))),
+            "position": (("channel", "world"), places),
+            "channel_type": ("channel", types),
+            "marker_onset": ("marker", onsets),
+            "marker_label": ("marker", labels),
+        },
+        coords=regular_time(0.0, recording.frequency, recording.count.shape[1]),
+    )
+    ds = ds.assign_coords(channel=np.array(recording.channels, dtype=str), world=list(WORLD))
+    ds = ds.map(annotate, keep_attrs=True)
+    ds.attrs = {"clock": "eeg", "warnings": [*recording.warnings, *told, *assumed, *beyond]}
+    return ds
+
+
+def to_volts(ds: xr.Dataset) -> xr.Dataset:
+    """Turn counts into volts.
+
+    Parameters
+    ----------
+    ds
+        ``count (channel, time)``, ``scale (channel; V)``, ``offset (channel; V)``.
+
+    Returns
+    -------
+    The Dataset with ``eeg (channel, time; V)`` float32 in their place, lazy where ``count`` is; channels of type
+    misc may be in another unit than volts.
+
+    Raises
+    ------
+    SchemaError
+        If one of the three is missing.
+    """
+    require(ds, "count", "scale", "offset", where="to_volts")
+    scale, offset = ds["scale"].astype(np.float32), ds["offset"].astype(np.float32)
+    eeg = (ds["count"] * scale + offset).astype(np.float32)
+    eeg = annotate(eeg.transpose("channel", "time").rename("eeg"))
+    return ds.drop_vars(["count", "scale", "offset"]).assign(eeg=eeg)
+
+
+def read_markers(path: str) -> xr.Dataset:
+    """Read the markers of a BrainVision recording; its samples need not be there.
+
+    Parameters
+    ----------
+    path
+        Path or URL of the ``.vmrk``; the ``.vhdr`` of the same name beside it gives the sampling frequency.
+
+    Returns
+    -------
+    ``marker_onset (marker; s from the first sample)`` and ``marker_label``; attributes ``clock`` ``"eeg"`` and
+    ``sampling_frequency`` (Hz).
+
+    Raises
+    ------
+    InputError
+        If one of the two files is missing or cannot be read.
+    """
+    frequency = brainvision.read_frequency(sibling(path, name(path).rpartition(".")[0] + ".vhdr"))
+    onsets, labels = brainvision.read_marker_file(path, frequency)
+    ds = xr.Dataset({"marker_onset": ("marker", onsets), "marker_label": ("marker", np.array(labels, dtype=str))})
+    return ds.map(annotate).assign_attrs(clock="eeg", sampling_frequency=frequency)
+
+
+def read_events(path: str, *, scan_s: float | None = None) -> xr.Dataset:
+    """Read the experiment's events.
+
+    Parameters
+    ----------
+    path
+        Path or URL of a BIDS ``events.tsv`` that belongs to the BOLD run: onsets count from the first volume.
+    scan_s
+        Length of the run, s; events that begin after it are left out and listed in ``warnings``.
+
+    Returns
+    -------
+    ``event_onset`` and ``event_duration (event; s)`` and ``event_condition``, by onset. The condition is
+    ``trial_type``; where that is n/a, ``value``; rows without either are left out and counted in ``warnings``. A
+    duration that is n/a is 0.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, an onset is no number, or no row names a condition.
+    """
+    rows = read_table(path, "onset", "duration")
+    try:
+        onsets = np.array([float(row["onset"]) for row in rows])
+        durations = np.array([0.0 if row["duration"] == "n/a" else float(row["duration"]) for row in rows])
+    except ValueError as fault:
+        raise InputError(f"{path} must hold numbers of seconds in onset and duration, found: {fault}") from fault
+    named = [next((row[key] for key in ("trial_type", "value") if row.get(key, "n/a") != "n/a"), "") for row in rows]
+    conditions = np.array(named, dtype=str)
+    if rows and not any(named):
+        raise InputError(f"{path} must name a condition in trial_type or value, found n/a in all {len(rows)} rows")
+    told, keep = [], conditions != ""
+    if not keep.all():
+        told.append(f"{name(path)}: {np.count_nonzero(~keep)} events without a condition are left out")
+    if scan_s is not None and (late := keep & (onsets >= scan_s)).any():
+        listed = ", ".join(f"{c} at {t:g} s" for c, t in zip(conditions[late], onsets[late], strict=True))
+        told.append(f"{name(path)}: events after the end of the run at {scan_s:g} s are left out: {listed}")
+        keep &= ~late
+    order = np.flatnonzero(keep)[np.argsort(onsets[keep], kind="stable")]
+    ds = xr.Dataset(
+        {
+            "event_onset": ("event", onsets[order]),
+            "event_duration": ("event", durations[order]),
+            "event_condition": ("event", conditions[order]),
+        },
+    )
+    return ds.map(annotate).assign_attrs(warnings=told)
+
+
+def _inside(path: str, recording: _Recording) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    end = recording.count.shape[1] / recording.frequency
+    onsets, labels = recording.onsets, np.array(recording.labels, dtype=str)
+    order = np.argsort(onsets, kind="stable")
+    onsets, labels = onsets[order], labels[order]
+    kept = onsets < end
+    if kept.all():
+        return onsets, labels, []
+    told = (
+        f"{name(path)} ends at {end:.3f} s, but has markers up to {onsets.max():.3f} s: "
+        f"{np.count_nonzero(~kept)} markers are left out, and the recording may be cut"
+    )
+    return onsets[kept], labels[kept], [told]
+
+
+def _read_brainvision(path: str) -> _Recording:
+    header = brainvision.read_header(path)
+    onsets, labels = brainvision.read_marker_file(header.markers, header.frequency)
+    return _Recording(
+        count=brainvision.lazy_counts(header),
+        frequency=header.frequency,
+        channels=header.channels,
+        scale=header.scale,
+        volts=header.volts,
+        onsets=onsets,
+        labels=labels,
+        warnings=list(header.warnings),
+    )
+
+
+def _read_mne(path: str) -> _Recording:
+    ending = "." + path.lower().rpartition(".")[2]
+    if ending not in READERS:
+        raise InputError(f"{path} must be one of .vhdr, {', '.join(READERS)}; convert it, for example with mne.export")
+    if ending == ".set" and exists(data := sibling(path, name(path)[:-4] + ".fdt")):
+        localise(data)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        raw = _open(path, verbose="WARNING")
+    stimulus = mne.pick_types(raw.info, stim=True)
+    keep = np.setdiff1d(np.arange(len(raw.ch_names)), stimulus)
+    onsets, labels = raw.annotations.onset, [str(text).strip() for text in raw.annotations.description]
+    if not labels and stimulus.size:
+        # the higher bits of a BioSemi status channel tell of the amplifier, not of markers
+        found = mne.find_events(
+            raw, shortest_event=1, initial_event=True, mask=0xFFFF, mask_type="and", verbose="ERROR"
+        )
+        onsets, labels = (found[:, 0] - raw.first_samp) / raw.info["sfreq"], [str(code) for code in found[:, 2]]
+    count = raw.n_times
+    blocks = tuple(min(brainvision.SAMPLES, count - s) for s in range(0, count, brainvision.SAMPLES))
+    values = da.map_blocks(
+        _read_block,
+        path,
+        keep,
+        chunks=((len(keep),), blocks),
+        dtype=np.float32,
+        meta=np.empty((0, 0), np.float32),
+        name=f"samples-{dask.base.tokenize(path, identity(path))}",
+    )
+    return _Recording(
+        count=values,
+        frequency=float(raw.info["sfreq"]),
+        channels=tuple(raw.ch_names[index] for index in keep),
+        scale=np.ones(len(keep)),
+        volts=tuple(kind in ("eeg", "eog", "ecg") for kind in raw.get_channel_types(keep)),
+        onsets=np.asarray(onsets, np.float64),
+        labels=labels,
+        warnings=[f"{name(path)}: {' '.join(str(entry.message).split())}" for entry in caught],
+    )
+
+
+def _open(path: str, verbose: str) -> mne.io.BaseRaw:
+    ending = "." + path.lower().rpartition(".")[2]
+    try:
+        return READERS[ending](str(localise(path)), preload=False, verbose=verbose)
+    except FileNotFoundError as fault:
+        raise InputError(f"{path} must have its data beside it, found: {fault}; copy that file too") from fault
+    except InputError:
+        raise
+    except Exception as fault:  # MNE raises whatever its parsers meet; each means that this file cannot be read
+        raise InputError(f"{path} must be a readable {ending} recording, found: {fault}") from fault
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(path: str, version: str) -> mne.io.BaseRaw:  # noqa: ARG001  # a changed file is another entry
+    return _open(path, verbose="ERROR")
+
+
+def _read_block(path: str, keep: np.ndarray, block_info: Mapping[Any, Any]) -> np.ndarray:
+    start, stop = block_info[None]["array-location"][1]
+    raw = _opened(path, identity(path))  # reading a header per block would cost more than the block
+    return np.asarray(raw.get_data(picks=keep, start=start, stop=stop), np.float32)

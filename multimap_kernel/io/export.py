@@ -1,0 +1,224 @@
+"""Maps as NIfTI with BIDS-derivatives names, each with a sidecar that says what it shows and against which null."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import fsspec
+import nibabel as nib
+import numpy as np
+import xarray as xr
+
+from multimap_kernel.schema import InputError, affine_matrix, require
+
+BIDS_VERSION = "1.10.0"
+LEVEL = 0.05
+"""Family-wise error at which the sidecar states the threshold of the statistic."""
+SCANNER, MNI = 1, 4
+"""NIfTI codes of the space that an affine leads to."""
+LABELS = {"p_fwe": "pfwe", "q_fdr": "qfdr", "effect": "effect"}
+MEANING = {
+    "statistic": "test statistic",
+    "effect": "contrast estimate in percent of the mean",
+    "p_fwe": "p, corrected for the family by the maximum statistic or Bonferroni (see Null)",
+    "q_fdr": "smallest false discovery rate at which the voxel is found",
+    "best_lag": "lag in seconds of the largest statistic; positive: BOLD after EEG",
+}
+
+
+def write_activation(
+    ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], provenance: Mapping[str, Any]
+) -> list[str]:
+    """Write activation maps, one file per variable, condition and modality.
+
+    Parameters
+    ----------
+    ds
+        ``statistic, effect, p_fwe, q_fdr (condition, modality, z, y, x)`` with ``affine``, ``statistic_kind`` and
+        ``null (modality)``; attribute ``space``.
+    folder
+        Path or URL of the derivative; made if it is not there.
+    entities
+        ``subject``, ``session``, ``task``, ``run``; empty ones are left out.
+    provenance
+        Plain JSON for every sidecar, such as the recipe's name and hash.
+
+    Returns
+    -------
+    Paths inside the folder of all files written, ``..._contrast-C_desc-M_stat-S_statmap.nii.gz`` and ``.json``. The
+    bytes depend on the maps and the provenance alone.
+
+    Raises
+    ------
+    InputError
+        If two conditions have the same letters and digits, which is all that a BIDS label can hold.
+    SchemaError
+        If a variable is missing.
+    """
+    require(ds, "statistic", "effect", "p_fwe", "q_fdr", where="write_activation")
+    stem, written = _stem(ds, entities, "func"), list[str]()
+    contrasts = _labels(ds["condition"].values)
+    for modality in ds["modality"].values:
+        one = ds.sel(modality=modality)
+        kind = str(one["statistic_kind"].values)
+        for condition, contrast in contrasts.items():
+            maps = one.sel(condition=condition)[["statistic", *LABELS]].compute()
+            for name in maps.data_vars:
+                label = _label(kind) if name == "statistic" else LABELS[str(name)]
+                path = f"{stem}_contrast-{contrast}_desc-{_label(str(modality))}_stat-{label}_statmap"
+                facts = {
+                    **_facts(str(name), kind, one["null"].values.item(), maps, provenance),
+                    "Contrast": condition,
+                    "Modality": str(modality),
+                }
+                written += _write_map(folder, path, maps[name], affine_matrix(ds), facts)
+    return written
+
+
+def write_coupling(
+    ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], provenance: Mapping[str, Any]
+) -> list[str]:
+    """Write coupling maps, per band: the statistic at its best lag, that lag, and the p and q there.
+
+    Parameters
+    ----------
+    ds
+        ``statistic, p_fwe, q_fdr (band, lag, z, y, x)`` and ``best_lag (band, z, y, x; s)`` with ``affine``,
+        ``statistic_kind`` and ``null``; attribute ``space``.
+    folder, entities, provenance
+        As for `write_activation`.
+
+    Returns
+    -------
+    Paths inside the folder, ``..._contrast-BAND_desc-coupling_stat-S_statmap.nii.gz`` and ``.json``.
+    """
+    stem, written = _stem(ds, entities, "func"), list[str]()
+    kind, null = str(ds["statistic_kind"].values), ds["null"].values.item()
+    for band, contrast in _labels(ds["band"].values).items():
+        one = ds[["statistic", "p_fwe", "q_fdr", "best_lag"]].sel(band=band).compute()
+        nearest = abs(one["lag"] - one["best_lag"].fillna(one["lag"][0])).argmin("lag")
+        maps = one.isel(lag=nearest).drop_vars("lag")
+        for name in maps.data_vars:
+            label = {"statistic": _label(kind), "best_lag": "lag"}.get(str(name)) or LABELS[str(name)]
+            path = f"{stem}_contrast-{contrast}_desc-coupling_stat-{label}_statmap"
+            facts = {**_facts(str(name), kind, null, maps, provenance), "Band": band, "Lags": ds["lag"].values.tolist()}
+            written += _write_map(folder, path, maps[name], affine_matrix(ds), facts)
+    return written
+
+
+def write_sensor(
+    ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], provenance: Mapping[str, Any]
+) -> list[str]:
+    """Write the sensor map as one table, a row per condition, band and channel.
+
+    Parameters
+    ----------
+    ds
+        ``statistic, effect, p_fwe (condition, band, channel)`` with ``statistic_kind`` and ``null``.
+    folder, entities, provenance
+        As for `write_activation`.
+
+    Returns
+    -------
+    Paths inside the folder, ``..._desc-sensor_stats.tsv`` and ``.json``.
+    """
+    values = ds[["statistic", "effect", "p_fwe"]].compute()
+    rows = ["condition\tband\tchannel\tstatistic\teffect\tp_fwe"]
+    for condition in ds["condition"].values:
+        for band in ds["band"].values:
+            for channel in ds["channel"].values:
+                cell = values.sel(condition=condition, band=band, channel=channel)
+                numbers = [_number(float(cell[name])) for name in ("statistic", "effect", "p_fwe")]
+                rows.append("\t".join([str(condition), str(band), str(channel), *numbers]))
+    path = f"{_stem(None, entities, 'eeg')}_desc-sensor_stats"
+    kind = str(ds["statistic_kind"].values)
+    facts = _facts("statistic", kind, ds["null"].values.item(), values, provenance)
+    _put(folder, f"{path}.tsv", ("\n".join(rows) + "\n").encode())
+    return [f"{path}.tsv", _put_json(folder, f"{path}.json", facts)]
+
+
+def write_mask(ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], provenance: Mapping[str, Any]) -> list[str]:
+    """Write ``mask (z, y, x)`` as ``..._desc-brain_mask.nii.gz`` with its sidecar; gives the two paths."""
+    require(ds, "mask", where="write_mask")
+    path = f"{_stem(ds, entities, 'func')}_desc-brain_mask"
+    facts = {"Type": "Brain", "Provenance": dict(provenance)}
+    return _write_map(folder, path, ds["mask"], affine_matrix(ds), facts)
+
+
+def write_description(folder: str, *, sources: Iterable[str] = ()) -> list[str]:
+    """Write ``dataset_description.json`` of the derivative; ``sources`` are the URLs of the raw study."""
+    facts = {
+        "Name": "multimap: activation and coupling maps of simultaneous EEG-fMRI",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "multimap", "Version": version("multimap")}],
+        "SourceDatasets": [{"URL": url} for url in sources],
+    }
+    return [_put_json(folder, "dataset_description.json", facts)]
+
+
+def _stem(ds: xr.Dataset | None, entities: Mapping[str, str], modality: str) -> str:
+    """Path of a file up to its own entities; a file in native space carries no ``space``."""
+    known = (("sub", "subject"), ("ses", "session"), ("task", "task"), ("run", "run"))
+    given = [f"{short}-{entities[name]}" for short, name in known if entities.get(name)]
+    folders = [part for part in given if part[:4] in ("sub-", "ses-")]
+    if ds is not None and ds.attrs.get("space", "native") != "native":
+        resolution = float(np.cbrt(abs(np.linalg.det(affine_matrix(ds)[:3, :3]))))
+        given += [f"space-{ds.attrs['space']}", f"res-{f'{resolution:.3g}'.replace('.', 'p')}"]
+    return "/".join([*folders, modality, "_".join(given)])
+
+
+def _labels(names: np.ndarray) -> dict[str, str]:
+    labels = {str(name): _label(str(name)) for name in names}
+    if len(set(labels.values())) < len(labels) or not all(labels.values()):
+        raise InputError(f"names must differ in letters and digits to become BIDS labels, found {list(labels)}")
+    return labels
+
+
+def _label(text: str) -> str:
+    return re.sub(r"[^0-9a-zA-Z]", "", text)
+
+
+def _facts(name: str, kind: str, null: str, maps: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    found = np.abs(maps["statistic"].values)[np.nan_to_num(maps["p_fwe"].values, nan=1.0) < LEVEL]
+    return {
+        "Description": MEANING[name],
+        "StatisticKind": kind,
+        "Null": json.loads(null),
+        "Threshold": {"FamilyWiseError": LEVEL, "Statistic": float(found.min()) if found.size else None},
+        "Provenance": dict(provenance),
+    }
+
+
+def _write_map(folder: str, path: str, values: xr.DataArray, affine: np.ndarray, facts: Mapping[str, Any]) -> list[str]:
+    grid = values.transpose("z", "y", "x").values
+    stored = grid.astype(np.uint8 if grid.dtype.kind == "b" else np.float32)
+    image = nib.Nifti1Image(stored.T, affine)
+    code = MNI if "_space-MNI" in path else SCANNER
+    image.set_sform(affine, code)
+    image.set_qform(affine, code)
+    image.header.set_xyzt_units("mm", "sec")
+    _put(folder, f"{path}.nii.gz", gzip.compress(image.to_bytes(), mtime=0))
+    return [f"{path}.nii.gz", _put_json(folder, f"{path}.json", facts)]
+
+
+def _put_json(folder: str, path: str, facts: Mapping[str, Any]) -> str:
+    _put(folder, path, (json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def _put(folder: str, path: str, content: bytes) -> None:
+    fs, root = fsspec.core.url_to_fs(folder)
+    target = posixpath.join(root.rstrip("/"), path)
+    fs.makedirs(posixpath.dirname(target), exist_ok=True)
+    fs.pipe_file(target, content)
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}" if np.isfinite(value) else "n/a"

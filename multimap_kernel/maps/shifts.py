@@ -1,0 +1,158 @@
+"""Circular shifts: the null of every EEG-BOLD map, as blocked float32 matrix products."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+EXCLUSION_S = 30.0
+"""Shifts nearer to zero than this still carry the effect, through the haemodynamic response and slow fluctuation."""
+MEMBERS = 299
+"""A longer run has more distinct shifts; that many are enough for p = 1/300."""
+BINS = 4096
+"""Resolution of the pooled null distribution of |r|, 1/4096."""
+_TOGETHER = 1024  # voxels in one product: 8 700 rows (32 channels, 271 shifts) x 1 024 floats are 36 MB
+
+
+def distinct_shifts(count: int, step_s: float, seed: int) -> np.ndarray:
+    """List the circular shifts of a run that may serve as null, each once.
+
+    Parameters
+    ----------
+    count
+        Samples in the run.
+    step_s
+        Time from sample to sample, s.
+    seed
+        Chooses which `MEMBERS` shifts are taken, without repetition, where there are more.
+
+    Returns
+    -------
+    Shifts in samples, ascending, none within `EXCLUSION_S` of zero in either direction; empty for a run that is
+    too short to have any.
+    """
+    excluded = int(np.ceil(EXCLUSION_S / step_s - 1e-9))
+    shifts = np.arange(excluded, count - excluded + 1)
+    if shifts.size > MEMBERS:
+        shifts = np.sort(np.random.default_rng(seed).choice(shifts, MEMBERS, replace=False))
+    return shifts
+
+
+def basis(columns: np.ndarray) -> np.ndarray:
+    """Orthonormal basis (time, rank) of what the columns (time, column) span, float64; redundant ones are dropped."""
+    scale = np.sqrt(np.einsum("ij,ij->j", columns, columns))
+    scaled = columns[:, scale > 0] / scale[scale > 0]
+    left, singular, _ = np.linalg.svd(scaled, full_matrices=False)
+    return left[:, singular > 1e-7 * max(singular.max(initial=0.0), 1.0)]
+
+
+def shifted_rows(regressors: np.ndarray, shifts: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
+    """Shift regressors around the run, and scale them so that a product with partialled data is a correlation.
+
+    The regressor is shifted first and partialled afterwards: each shifted copy loses what the nuisance explains
+    of it, as the real one does. The data are already orthogonal to the nuisance, so that only the copy's length
+    after partialling is needed, not the partialled copy itself.
+
+    Parameters
+    ----------
+    regressors : (time, regressor)
+        Raw regressors.
+    shifts : (shift,)
+        In samples; 0 is put before them.
+    nuisance : (time, rank)
+        Orthonormal basis.
+
+    Returns
+    -------
+    Rows (regressor, 1 + shift, time), float32; NaN for a regressor that the nuisance explains whole.
+    """
+    count = len(regressors)
+    source = (np.arange(count)[None, :] - np.r_[0, shifts][:, None]) % count
+    rows = np.ascontiguousarray(regressors.T)[:, source]
+    whole = np.einsum("ijk,ijk->ij", rows, rows)
+    explained = rows @ nuisance
+    left = whole - np.einsum("ijk,ijk->ij", explained, explained)
+    length = np.sqrt(np.where(left > 1e-8 * whole, left, np.nan))
+    return (rows / length[..., None]).astype(np.float32)
+
+
+def unit_residuals(data: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
+    """Partial the nuisance (time, rank) out of data (time, voxel) and scale to length 1; NaN where nothing is left."""
+    centred = (data - data[0]).astype(np.float32)  # the nuisance holds the constant; small numbers keep float32 exact
+    slim = nuisance.astype(np.float32)
+    rest: np.ndarray = centred - slim @ (slim.T @ centred)
+    rest -= slim @ (slim.T @ rest)  # twice: dummies and drifts are many times larger than what is left
+    power = np.einsum("ij,ij->j", rest, rest)
+    floor = 1e-9 * np.einsum("ij,ij->j", centred, centred)
+    rest /= np.sqrt(np.where(power > floor, power, np.nan))
+    return rest
+
+
+class Strongest(NamedTuple):
+    """The strongest of several regressors at each voxel, and the same of their null.
+
+    Parameters
+    ----------
+    best : (voxel,)
+        Signed r of the regressor with the largest ``|r|``.
+    chosen : (voxel,)
+        Its position, -1 where there is none.
+    maximum : (shift,)
+        Largest ``|r|`` over regressors and voxels.
+    counts : (bin,)
+        How often ``|r|`` of the strongest regressor fell into each of `BINS` bins, over all shifts and voxels.
+    """
+
+    best: np.ndarray
+    chosen: np.ndarray
+    maximum: np.ndarray
+    counts: np.ndarray
+
+
+def strongest(rows: np.ndarray, data: np.ndarray) -> Strongest:
+    """Correlate a group of regressors and all their shifts with data, keeping the strongest regressor.
+
+    Parameters
+    ----------
+    rows : (regressor, 1 + shift, time)
+        Of `shifted_rows`.
+    data : (time, voxel)
+        Of `unit_residuals`.
+    """
+    voxels = data.shape[1]
+    best, chosen = np.full(voxels, np.nan, np.float32), np.full(voxels, -1, np.int16)
+    maximum, counts = np.zeros(max(rows.shape[1] - 1, 0), np.float32), np.zeros(BINS, np.int64)
+    flat = rows.reshape(-1, rows.shape[-1])
+    for first in range(0, voxels, _TOGETHER):
+        part = slice(first, first + _TOGETHER)
+        r = (flat @ data[:, part]).reshape(*rows.shape[:2], -1)
+        _reduce(r, best[part], chosen[part], maximum, counts)
+    return Strongest(best, chosen, maximum, counts)
+
+
+@numba.njit(cache=True, nogil=True)
+def _reduce(r: np.ndarray, best: np.ndarray, chosen: np.ndarray, maximum: np.ndarray, counts: np.ndarray) -> None:
+    """One pass over r (regressor, 1 + shift, voxel); comparisons with NaN are false, so NaN never wins."""
+    regressors, members, voxels = r.shape
+    size = np.empty(voxels, np.float32)
+    for regressor in range(regressors):
+        for voxel in range(voxels):
+            value = r[regressor, 0, voxel]
+            if abs(value) > abs(best[voxel]) or (chosen[voxel] < 0 and not np.isnan(value)):
+                best[voxel], chosen[voxel] = value, regressor
+    for member in range(1, members):
+        size[:] = -1.0
+        for regressor in range(regressors):
+            for voxel in range(voxels):
+                value = abs(r[regressor, member, voxel])
+                if value > size[voxel]:  # noqa: PLR1730 - max() would let NaN win
+                    size[voxel] = value
+        top = maximum[member - 1]
+        for voxel in range(voxels):
+            value = size[voxel]
+            if value >= 0:
+                top = max(top, value)
+                counts[min(int(value * BINS), BINS - 1)] += 1
+        maximum[member - 1] = top

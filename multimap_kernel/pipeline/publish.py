@@ -1,0 +1,118 @@
+"""The last step: maps as NIfTI, a Zarr for the viewer, and a report that opens anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import fsspec
+import xarray as xr
+import yaml
+
+from multimap_kernel.align import apply_alignment
+from multimap_kernel.config import Publish
+from multimap_kernel.io.eeg import to_volts
+from multimap_kernel.io.export import write_activation, write_coupling, write_description, write_mask, write_sensor
+from multimap_kernel.io.store import Product
+from multimap_kernel.io.templates import load_template
+from multimap_kernel.pipeline.keys import Inputs
+from multimap_kernel.schema import Fit
+from multimap_kernel.view.layers import map_layers, viewer_zarr
+from multimap_kernel.view.report import report_html
+from multimap_kernel.view.sections import SessionResults, session_sections
+
+BACKGROUND_MM = 2.0
+"""Resolution of the template below the maps."""
+
+
+def background(maps: xr.Dataset, motion: xr.Dataset) -> xr.Dataset:
+    """The anatomy to draw below maps: the template in MNI space, the run's reference volume in native space.
+
+    Parameters
+    ----------
+    maps
+        Any maps of the session, for their ``space``.
+    motion
+        Dataset from `realign`, with ``reference (z, y, x)`` and ``affine``.
+
+    Returns
+    -------
+    ``anatomy (z, y, x)`` with ``affine (world, index; mm)``.
+    """
+    if maps.attrs.get("space", "native") == "native":
+        return xr.Dataset({"anatomy": motion["reference"]}, {"affine": motion["affine"]})
+    return load_template(BACKGROUND_MM).drop_vars("mask")
+
+
+def publish(inputs: Inputs) -> Product:
+    """Write everything that people open into the step's folder."""
+    maps = {name: ds.load() for name, ds in inputs.datasets["map"].items()}
+    motion = inputs.dataset("realign").load()
+    drawn = [maps[kind] for kind in ("activation", "coupling") if kind in maps]
+    alpha = inputs.part(Publish).threshold
+    layers = map_layers(drawn, anatomy=background(drawn[0], motion), alpha=alpha)
+    results = _results(inputs, maps, motion, layers)
+
+    def write(folder: str) -> None:
+        _write_maps(inputs, maps, f"{folder}/maps")
+        with TemporaryDirectory() as local:
+            viewer_zarr(layers, Path(local) / "viewer.zarr")
+            page = _report(inputs, results)
+            (Path(local) / "report.html").write_text(page, encoding="utf-8")
+            fs, path = fsspec.core.url_to_fs(folder)
+            fs.makedirs(path, exist_ok=True)
+            fs.put(f"{local}/", f"{path}/", recursive=True)
+
+    return Product(files=write)
+
+
+def _write_maps(inputs: Inputs, maps: Mapping[str, xr.Dataset], folder: str) -> None:
+    session = inputs.session
+    entities = {"subject": session.subject, "session": session.session, "task": session.task, "run": session.run}
+    provenance = {"recipe": inputs.provenance["recipe"], "keys": inputs.provenance["keys"]}
+    writers = {"activation": write_activation, "coupling": write_coupling, "sensor": write_sensor}
+    write_description(folder)
+    for kind, ds in maps.items():
+        writers[kind](ds, folder, entities=entities, provenance=provenance)
+    write_mask(maps["coupling"], folder, entities=entities, provenance=provenance)
+
+
+def _results(
+    inputs: Inputs, maps: Mapping[str, xr.Dataset], motion: xr.Dataset, layers: Sequence[Any]
+) -> SessionResults:
+    alignment = inputs.alignment()
+    recording = inputs.dataset("ingest", "eeg")
+    bold = inputs.dataset("ingest", "bold")
+    quality = inputs.dataset("normalise", "confounds")
+    clean = inputs.dataset("clean_eeg")
+    return SessionResults(
+        alignment=alignment,
+        recording=recording,
+        raw=apply_alignment(to_volts(recording), alignment),
+        clean=clean,
+        excitations=len(set(bold["slice_time"].values.tolist())) if "slice_time" in bold else 0,
+        motion=motion,
+        framewise_displacement=quality["framewise_displacement"].values,
+        dvars=quality["dvars"].values,
+        features=inputs.dataset("features"),
+        fit=Fit.from_json(inputs.values["fuse"]["fit"]),
+        layers=layers,
+        sensors=maps["sensor"].assign(position=clean["position"]) if "sensor" in maps else None,
+    )
+
+
+def _report(inputs: Inputs, results: SessionResults) -> str:
+    sections, left_out = session_sections(results)
+    warnings = [
+        *inputs.dataset("ingest", "bold").attrs.get("warnings", []),
+        *inputs.dataset("ingest", "eeg").attrs.get("warnings", []),
+        *inputs.values["realign"].get("warnings", []),
+    ]
+    told: dict[str, str | Mapping[str, str]] = {
+        "recipe": yaml.safe_dump(inputs.provenance["recipe"], sort_keys=False),
+        "keys of the steps": inputs.provenance["keys"],
+        "versions": {"multimap": str(inputs.provenance["multimap"])},
+    }
+    return report_html(inputs.session.label, sections, told, left_out=(*left_out, *warnings))

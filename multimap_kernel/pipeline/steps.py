@@ -1,0 +1,209 @@
+"""The line, top to bottom: what each step reads, which part of the recipe it sees, and what it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import fsspec
+import xarray as xr
+
+from multimap_kernel.align import apply_alignment, estimate_alignment
+from multimap_kernel.config import Align, CleanEeg, Confounds, Features, Fuse, Ingest, Map, Normalise, Realign
+from multimap_kernel.eeg import band_power, clean, decimate, remove_gradient_artifact, remove_pulse_artifact
+from multimap_kernel.fmri.confounds import confounds
+from multimap_kernel.fmri.motion import realign
+from multimap_kernel.fmri.normalise import normalise
+from multimap_kernel.fmri.registration import estimate_normalisation
+from multimap_kernel.fmri.series import series
+from multimap_kernel.fmri.timing import correct_timing
+from multimap_kernel.fusion.ridge import fit
+from multimap_kernel.io.bids import Session
+from multimap_kernel.io.eeg import read_eeg, read_events, to_volts
+from multimap_kernel.io.nifti import check_values, read_anatomy, read_bold
+from multimap_kernel.io.store import Product
+from multimap_kernel.io.templates import load_template
+from multimap_kernel.maps import activation_map, coupling_map, sensor_map, smooth
+from multimap_kernel.pipeline.keys import Inputs, Step
+from multimap_kernel.pipeline.publish import publish
+
+
+def ingest(inputs: Inputs) -> Product:
+    """Read raw files into the store, as their own integers."""
+    session, options = inputs.session, inputs.part(Ingest)
+    bold = read_bold(session.bold, sidecar=session.sidecar, dummy_volumes=options.dummy_volumes)
+    eeg = read_eeg(session.eeg, electrodes=session.electrodes)
+    groups = {"bold": bold, "eeg": eeg}
+    if session.events:
+        groups["event"] = read_events(session.events)
+    return Product(groups)
+
+
+def align(inputs: Inputs) -> Product:
+    """Match markers to volumes; a person's shift is added to the estimate."""
+    eeg, bold = inputs.dataset("ingest", "eeg"), inputs.dataset("ingest", "bold")
+    alignment = estimate_alignment(eeg, bold, marker=inputs.part(Align).marker)
+    for decision in inputs.decisions:
+        shift = float(decision.value)
+        low, high = alignment.offset_interval_s
+        reason = f"shifted by {shift:+.6f} s by {decision.user}: {decision.reason}"
+        alignment = replace(
+            alignment,
+            offset_s=alignment.offset_s + shift,
+            offset_interval_s=(low + shift, high + shift),
+            reasons=(*alignment.reasons, reason),
+        )
+    return Product(values={"alignment": alignment.to_json()})
+
+
+def estimate_motion(inputs: Inputs) -> Product:
+    """Refuse volumes that cannot be used, then find the head's position in each."""
+    bold = inputs.dataset("ingest", "bold")
+    warnings = check_values(bold)
+    return Product({"": realign(bold, backend=inputs.part(Realign).backend)}, {"warnings": list(warnings)})
+
+
+def clean_eeg(inputs: Inputs) -> Product:
+    """Take both scanner artifacts out of the EEG, on the scanner clock."""
+    options, state = inputs.part(CleanEeg), inputs.part(Ingest).eeg_state
+    alignment = inputs.alignment()
+    eeg = apply_alignment(to_volts(inputs.dataset("ingest", "eeg")), alignment)
+    if state == "raw":
+        volumes = len(alignment.residual_s)
+        eeg = remove_gradient_artifact(
+            eeg, repetition_time=alignment.repetition_time, volumes=volumes, window=options.gradient.window
+        )
+    eeg = decimate(eeg, sampling_hz=options.sampling_hz, lowpass_hz=options.lowpass_hz)
+    if state != "clean" and options.pulse.method == "average":
+        eeg = remove_pulse_artifact(eeg, window=options.pulse.window)
+    if inputs.decisions:  # a channel that a person calls bad counts as no EEG from here on
+        bad = eeg["channel"].isin([decision.value for decision in inputs.decisions])
+        eeg["channel_type"] = eeg["channel_type"].where(~bad, "misc")
+    eeg = clean(eeg, highpass_hz=options.highpass_hz, lowpass_hz=options.lowpass_hz, reference=options.reference)
+    return Product({"": eeg})
+
+
+def normalise_anatomy(inputs: Inputs) -> Product:
+    """Read the subject's T1w; nothing without one."""
+    if inputs.part(Normalise).space == "native" or not inputs.session.anatomy:
+        return Product()
+    return Product({"": read_anatomy(inputs.session.anatomy)})
+
+
+def normalise_bold(inputs: Inputs) -> Product:
+    """Bring BOLD to its space in one interpolation, motion included; make the confounds."""
+    options = inputs.part(Normalise)
+    bold, motion = inputs.dataset("ingest", "bold"), inputs.dataset("realign")
+    if inputs.part(Realign).slice_timing:
+        bold = correct_timing(bold)
+    if options.space == "native":
+        normalised = normalise(bold, motion=motion)
+    else:
+        anatomy = inputs.datasets["normalise_anatomy"].get("")
+        transform = estimate_normalisation(motion, target=load_template(2.0), anatomy=anatomy)
+        target = load_template(options.resolution_mm)
+        normalised = normalise(bold, motion=motion, transform=transform, target=target)
+    part = inputs.part(Confounds)
+    nuisance = confounds(
+        normalised, motion=motion, model=part.model, fd_threshold_mm=part.fd_threshold_mm, high_pass_hz=part.high_pass_hz
+    )
+    return Product({"": normalised, "confounds": nuisance})
+
+
+def features(inputs: Inputs) -> Product:
+    """Put everything that models and maps read on the volume grid."""
+    eeg, bold = inputs.dataset("clean_eeg"), inputs.dataset("normalise")
+    alignment = inputs.alignment()
+    power = band_power(
+        eeg,
+        bands=inputs.part(Features).bands,
+        repetition_time=alignment.repetition_time,
+        volumes=bold.sizes["time"],
+    )
+    parts = [series(bold), power, inputs.dataset("normalise", "confounds")]
+    if "event" in inputs.datasets["ingest"]:
+        parts.append(inputs.dataset("ingest", "event"))
+    merged = xr.merge(parts, combine_attrs="drop_conflicts", compat="no_conflicts", join="exact")
+    return Product({"": merged.assign_attrs(clock="scanner")})
+
+
+def fuse(inputs: Inputs) -> Product:
+    """Predict BOLD from EEG out of fold; the ridge is the reference."""
+    options = inputs.part(Fuse)
+    fitted, prediction = fit(
+        inputs.dataset("features"),
+        lags_s=options.lags_s,
+        folds=options.split.folds,
+        gap_s=options.split.gap_s,
+        seed=options.seed,
+    )
+    return Product({"": prediction}, {"fit": fitted.to_json()})
+
+
+def make_maps(inputs: Inputs) -> Product:
+    """Draw the three kinds of maps, each with its null."""
+    options = inputs.part(Map)
+    ds = inputs.dataset("features").assign(prediction=inputs.dataset("fuse")["prediction"])
+    ds = smooth(ds, fwhm_mm=options.smoothing_mm)
+    coupling = coupling_map(ds, lags_s=options.lags_s, hrf=options.hrf, seed=options.seed)
+    groups = {"coupling": coupling}
+    if "event_onset" in ds:
+        groups["activation"] = activation_map(
+            ds, contrasts=options.contrasts, hrf=options.hrf, noise=options.noise, seed=options.seed
+        )
+        groups["sensor"] = sensor_map(ds, contrasts=options.contrasts, seed=options.seed)
+    return Product(groups)
+
+
+def raw_files(session: Session) -> Iterator[str]:
+    """Every raw file of a session that ingest reads, sidecars and twins of the EEG file included."""
+    fs, _ = fsspec.core.url_to_fs(session.eeg)
+    for url in (session.eeg, session.bold):
+        folder = fs._parent(fs._strip_protocol(url))  # noqa: SLF001  # fsspec's only way to a parent on any system
+        label = session.label if session.label in url else url.rpartition("/")[2].rpartition("_")[0]
+        for path in sorted(fs.ls(folder, detail=False)):
+            if path.rpartition("/")[2].startswith(f"{label}_"):
+                yield fs.unstrip_protocol(path)
+    if session.electrodes and session.label not in session.electrodes:
+        yield session.electrodes
+
+
+def anatomy_files(session: Session) -> Iterator[str]:
+    """The subject's T1w, if there is one."""
+    if session.anatomy:
+        yield session.anatomy
+
+
+STEPS: tuple[Step, ...] = (
+    Step("ingest", ingest, recipe=("ingest",), libraries=("mne", "nibabel"), files=raw_files),
+    Step("align", align, ("ingest",), ("align",)),
+    Step("realign", estimate_motion, ("ingest",), ("realign",), libraries=("numpy", "scipy", "numba", "nilearn")),
+    Step("clean_eeg", clean_eeg, ("ingest", "align"), ("ingest", "clean_eeg"), libraries=("numpy", "scipy", "numba")),
+    Step(
+        "normalise_anatomy",
+        normalise_anatomy,
+        recipe=("normalise",),
+        level="subject",
+        libraries=("SimpleITK", "nilearn"),
+        files=anatomy_files,
+    ),
+    Step(
+        "normalise",
+        normalise_bold,
+        ("ingest", "realign", "normalise_anatomy"),
+        ("realign", "normalise", "confounds"),
+        libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
+    ),
+    Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
+    Step("fuse", fuse, ("features",), ("fuse",)),
+    Step("map", make_maps, ("features", "fuse"), ("map",), libraries=("numpy", "scipy", "nilearn")),
+    Step(
+        "publish",
+        publish,
+        ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
+        ("publish",),
+        libraries=("nibabel", "matplotlib", "zarr"),
+    ),
+)
+"""The line, in the one order of writing; data never flows back."""
+

@@ -1,0 +1,205 @@
+"""Pictures of the EEG: what cleaning took away and what it left, heart beats, maps over the sensors."""
+
+from __future__ import annotations
+
+import mne
+import numpy as np
+import xarray as xr
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from scipy.signal import welch
+
+from multimap_kernel.schema import InputError, SchemaError, require, sampling
+from multimap_kernel.view.figures import BLUE, GREY, ORANGE, RED, mark, time_window
+
+
+def cleaning_figure(
+    before: xr.Dataset,
+    after: xr.Dataset,
+    *,
+    repetition_time: float,
+    slices: int = 0,
+    channel: str = "",
+    start: float | None = None,
+    seconds: float = 4.0,
+) -> Figure:
+    """Draw one channel before and after cleaning, in time and in frequency.
+
+    Parameters
+    ----------
+    before, after
+        ``eeg (channel, time; V)`` on the scanner clock, at any two sampling frequencies.
+    repetition_time
+        s; its harmonics are what gradients leave.
+    slices
+        Excitations per volume (slices over multiband factor); 0 if unknown.
+    channel
+        Name of the channel; if empty, the EEG channel with the most power before cleaning.
+    start, seconds
+        Window, s; by default in the middle of the recording.
+
+    Returns
+    -------
+    Potential (µV) against time, amplitude spectral density (µV/√Hz) against frequency.
+
+    Raises
+    ------
+    SchemaError
+        If either is not on the scanner clock.
+    """
+    for ds, name in ((before, "before"), (after, "after")):
+        require(ds, "eeg", where=f"cleaning_figure, {name}", clock="scanner")
+    first, frequency, count = sampling(after)
+    span = min(60.0, count / frequency)  # what the spectra are made of
+    begin = first + (count / frequency - span) / 2
+    start = begin + span / 2 - seconds / 2 if start is None else start
+    channel = channel or _strongest(before, after, begin, min(span, 4.0))
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    rows = figure.subplots(3, 1, height_ratios=(1, 1, 1.6))
+    pairs = ((before, "before", GREY), (after, "after", BLUE))
+    for axes, (ds, name, colour) in zip(rows, pairs, strict=False):
+        time, potential = time_window(ds, channel, start, seconds)
+        axes.plot(time, potential, color=colour, linewidth=0.8)
+        axes.set(ylabel=f"{name} (µV)", xlim=(start, start + seconds))
+        volumes = np.arange(np.ceil(start / repetition_time), (start + seconds) / repetition_time) * repetition_time
+        mark(axes, volumes, ORANGE, "start of a volume")
+    rows[0].legend(loc="upper right", fontsize=8)
+    rows[1].set_xlabel("scanner time (s)")
+    for ds, name, colour in pairs:
+        _, potential = time_window(ds, channel, begin, span)
+        rate = sampling(ds).frequency
+        grid, density = welch(potential, rate, nperseg=min(potential.size, int(8 * rate)))
+        rows[2].semilogy(grid[1:], np.sqrt(density[1:]), color=colour, linewidth=1.0, label=name)
+    highest = min(sampling(after).frequency / 2, 100.0)
+    mark(
+        rows[2],
+        np.arange(1, highest * repetition_time) / repetition_time,
+        "0.85",
+        f"n / TR ({1 / repetition_time:.3g} Hz)",
+    )
+    if slices:
+        harmonic = slices / repetition_time
+        mark(rows[2], np.arange(harmonic, highest, harmonic), RED, f"slice harmonics ({harmonic:.3g} Hz)")
+    rows[2].set(xlabel="frequency (Hz)", ylabel="density (µV/√Hz)", xlim=(0, highest))
+    rows[2].legend(loc="upper right", ncols=4, fontsize=8)
+    figure.suptitle(f"Cleaning of channel {channel}")
+    return figure
+
+
+def _strongest(before: xr.Dataset, after: xr.Dataset, start: float, seconds: float) -> str:
+    kept = [str(name) for name in after["channel"].values if name in before["channel"].values]
+    if "channel_type" in after:
+        kinds = dict(zip(after["channel"].values.astype(str), after["channel_type"].values.astype(str), strict=True))
+        kept = [name for name in kept if kinds[name] == "eeg"]
+    if not kept:
+        raise InputError("cleaning_figure: one EEG channel must be in both recordings, found none")
+    return max(kept, key=lambda name: float(np.std(time_window(before, name, start, seconds)[1])))
+
+
+def beats_figure(ds: xr.Dataset, *, start: float | None = None, seconds: float = 10.0) -> Figure:
+    """Draw the detected heart beats.
+
+    Parameters
+    ----------
+    ds
+        ``r_peak (beat; s)`` and, for the trace, ``eeg (channel, time; V)`` with a channel of type ``ecg``.
+    start, seconds
+        Window of the trace, s; by default in the middle.
+
+    Returns
+    -------
+    The ECG (µV) with the beats, and the heart rate (beats per minute) over the session.
+    """
+    require(ds, "r_peak", where="beats_figure")
+    peaks = np.sort(ds["r_peak"].values)
+    names = ds["channel"].values[ds["channel_type"].values.astype(str) == "ecg"] if "channel_type" in ds else []
+    figure = Figure(figsize=(9, 4.2 if len(names) else 2.4), layout="constrained")
+    panels = figure.subplots(2 if len(names) else 1, 1, squeeze=False)[:, 0]
+    if len(names):
+        first, frequency, count = sampling(ds)
+        start = first + count / frequency / 2 - seconds / 2 if start is None else start
+        time, potential = time_window(ds, str(names[0]), start, seconds)
+        panels[0].plot(time, potential, color=GREY, linewidth=0.8)
+        mark(panels[0], peaks[(peaks >= start) & (peaks < start + seconds)], RED, "beat")
+        panels[0].set(xlabel="scanner time (s)", ylabel=f"{names[0]} (µV)", xlim=(start, start + seconds))
+        panels[0].legend(loc="upper right", fontsize=8)
+    interval = np.diff(peaks)
+    panels[-1].plot(peaks[1:], 60 / interval, ".-", color=BLUE, linewidth=0.6, markersize=3)
+    panels[-1].set(xlabel="scanner time (s)", ylabel="beats per minute")
+    middle = f", median {60 / np.median(interval):.0f} per minute" if interval.size else ""
+    figure.suptitle(f"Heart: {peaks.size} beats{middle}")
+    return figure
+
+
+def sensor_figure(ds: xr.Dataset, *, alpha: float = 0.05) -> Figure:
+    """Draw a statistic over the sensors, one head per condition and band.
+
+    Parameters
+    ----------
+    ds
+        ``statistic, p_fwe (condition, band, channel; 1)`` and ``position (channel, world; mm)``, NaN where unknown.
+    alpha
+        Sensors with ``p_fwe < alpha`` are marked.
+
+    Returns
+    -------
+    Heads seen from above, nose up, left on the left; one colour scale for all.
+
+    Raises
+    ------
+    SchemaError
+        If variables are missing or fewer than four sensors have a position.
+    """
+    missing = [name for name in ("statistic", "p_fwe", "position") if name not in ds]
+    if missing:
+        raise SchemaError("sensor_figure", [f"{name} must be there, found {sorted(map(str, ds))}" for name in missing])
+    ds = ds.transpose("condition", "band", "channel", ...)
+    usable = np.isfinite(ds["position"].values).all(-1) & np.isfinite(ds["statistic"].values).all((0, 1))
+    if usable.sum() < 4:
+        raise SchemaError("sensor_figure", [f"at least 4 sensors must have a position, found {int(usable.sum())}"])
+    ds = ds.isel(channel=np.flatnonzero(usable))
+    places = _seen_from_above(ds["position"].values)
+    limit = float(np.abs(ds["statistic"].values).max()) or 1.0
+    kind = str(ds["statistic_kind"].values) if "statistic_kind" in ds.coords else ds.attrs.get("statistic_kind", "t")
+    rows, columns = ds.sizes["condition"], ds.sizes["band"]
+    figure = Figure(figsize=(1.7 * columns + 1.4, 1.8 * rows + 0.7), layout="constrained")
+    heads = figure.subplots(rows, columns, squeeze=False)
+    for (row, column), axes in np.ndenumerate(heads):
+        one = ds.isel(condition=row, band=column)
+        mne.viz.plot_topomap(
+            one["statistic"].values,
+            places,
+            axes=axes,
+            show=False,
+            cmap="RdBu_r",
+            vlim=(-limit, limit),
+            sphere=(0.0, 0.0, 0.0, _RADIUS),
+            mask=one["p_fwe"].values < alpha,
+            mask_params={"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 6},
+            contours=0,
+        )
+        if row == 0:
+            axes.set_title(str(one["band"].values), fontsize=10)
+        if column == 0:
+            axes.set_ylabel(str(one["condition"].values), fontsize=10)
+    figure.colorbar(
+        ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=heads.ravel().tolist(), label=kind, shrink=0.8
+    )
+    passing = int((ds["p_fwe"].values < alpha).sum())
+    figure.suptitle(f"Sensors: {passing} of {ds['p_fwe'].size} with p_fwe < {alpha:g} (white dots)", fontsize=11)
+    return figure
+
+
+_RADIUS = 0.095  # of the drawn head, m: what MNE takes for a head of unknown size
+
+
+def _seen_from_above(position: np.ndarray) -> np.ndarray:
+    """Project sensors (channel, 3; mm) to a plane: angle from the top of the fitted sphere becomes distance."""
+    design = np.column_stack([2 * position, np.ones(len(position))])
+    solution, _, rank, _ = np.linalg.lstsq(design, (position**2).sum(1), rcond=None)
+    offset = position - (solution[:3] if rank == 4 else position.mean(0) * (1, 1, 0))
+    angle = np.arctan2(np.hypot(offset[:, 0], offset[:, 1]), offset[:, 2])
+    turn = np.arctan2(offset[:, 1], offset[:, 0])
+    radius = _RADIUS * angle / (np.pi / 2)
+    return np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])

@@ -1,0 +1,5 @@
+#uicontrol invlerp normalized
+
+void main() {
+  emitGrayscale(normalized());
+}

@@ -1,0 +1,153 @@
+"""The state of the viewer: where layers lie in the world, how they are coloured, and the three planes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from multimap_kernel.view.layers import Layer
+
+POSITIVE = ((0.80, 0.12, 0.10), (0.98, 0.55, 0.13), (1.00, 0.96, 0.55))
+"""Colours (RGB) of positive values from the threshold up; red to yellow reads as such to colour-blind eyes."""
+NEGATIVE = ((0.13, 0.25, 0.80), (0.20, 0.60, 0.95), (0.70, 0.98, 1.00))
+"""Colours of negative values from the threshold down."""
+
+_HALF = math.sqrt(0.5)
+_PLANES = {
+    "axial": (1.0, 0.0, 0.0, 0.0),
+    "coronal": (_HALF, 0.0, 0.0, -_HALF),
+    "sagittal": (0.5, 0.5, -0.5, -0.5),
+}
+"""Quaternions that turn the viewer's own plane so that anterior or superior is up and left is on the left."""
+_MILLIMETRE = (1e-3, "m")
+_FOLDER = Path(__file__).parent
+
+
+def viewer_matrix(affine: np.ndarray) -> np.ndarray:
+    """Turn a NIfTI-like affine into the matrix that Neuroglancer wants.
+
+    Two conventions differ. NIfTI's indices name the centres of voxels, Neuroglancer's voxel i fills [i, i + 1):
+    the origin moves by half a voxel. And Neuroglancer's linear part acts on lengths, not on indices, because the
+    voxel size stands in the dimensions of the source: the columns are direction cosines.
+
+    Parameters
+    ----------
+    affine : (4, 4) or (3, 4)
+        Index of a voxel's centre to RAS+ mm.
+
+    Returns
+    -------
+    Matrix (3, 4): linear part without unit, last column in mm.
+    """
+    matrix = np.array(affine, np.float64)[:3, :4]
+    matrix[:, 3] -= matrix[:, :3] @ np.full(3, 0.5)
+    matrix[:, :3] /= voxel_sizes(affine)
+    return matrix
+
+
+def voxel_sizes(affine: np.ndarray) -> np.ndarray:
+    """Edge lengths (3,) of a voxel along its own axes, mm."""
+    return np.asarray(np.sqrt((np.asarray(affine, np.float64)[:3, :3] ** 2).sum(0)))
+
+
+def peak_position(layer: Layer) -> np.ndarray:
+    """World position (3,), mm, of the largest ``|value|``."""
+    index = np.unravel_index(np.abs(layer.values).argmax(), layer.values.shape)
+    return np.asarray(layer.affine @ np.array([*index, 1.0]))[:3]
+
+
+def viewer_state(layers: Sequence[Layer], sources: Mapping[str, str], *, shown: str = "") -> dict[str, Any]:
+    """Make the state that a Neuroglancer client draws: three planes through the peak of the map that is shown.
+
+    Parameters
+    ----------
+    layers
+        Anatomy first; all but one heat layer start hidden, because maps that overlap hide one another.
+    sources
+        Name of each layer to the address of its data.
+    shown
+        Name of the heat layer shown first; if empty, the first that passes its threshold, else the first.
+
+    Returns
+    -------
+    Plain JSON.
+    """
+    heat = [layer for layer in layers if layer.kind == "heat"]
+    first = next((one for one in heat if one.name == shown), None)
+    first = first or next((one for one in heat if one.passes), heat[0] if heat else layers[0])
+    names = [layer.name for layer in layers]
+    return {
+        "dimensions": {name: list(_MILLIMETRE) for name in "xyz"},
+        "position": _start(first).tolist(),
+        "crossSectionScale": 0.65,  # mm per pixel of the screen: a head fits in a third of a window
+        "layers": [_layer_state(one, sources[one.name], visible=one.kind == "grey" or one is first) for one in layers],
+        "layout": {"type": "row", "children": [_plane(names, turn) for turn in _PLANES.values()]},
+        "crossSectionBackgroundColor": "#000000",
+        "showDefaultAnnotations": False,
+        "showAxisLines": True,
+        "showSlices": False,
+    }
+
+
+def _start(layer: Layer) -> np.ndarray:
+    if layer.kind == "heat" and np.any(layer.values):
+        return peak_position(layer)
+    middle = (np.array(layer.values.shape) - 1) / 2
+    return np.asarray(layer.affine @ np.array([*middle, 1.0]))[:3]
+
+
+def _plane(names: list[str], turn: tuple[float, ...]) -> dict[str, Any]:
+    return {
+        "type": "viewer",
+        "layers": names,
+        "layout": "xy",
+        "crossSectionOrientation": {"link": "unlinked", "value": list(turn)},
+    }
+
+
+def _layer_state(layer: Layer, source: str, *, visible: bool) -> dict[str, Any]:
+    scales = (voxel_sizes(layer.affine) * _MILLIMETRE[0]).tolist()
+    transform = {
+        "outputDimensions": {name: list(_MILLIMETRE) for name in "xyz"},
+        "inputDimensions": {name: [scale, "m"] for name, scale in zip("ijk", scales, strict=True)},
+        "matrix": viewer_matrix(layer.affine).tolist(),
+    }
+    shader, controls = _shade(layer)
+    return {
+        "type": "image",
+        "name": layer.name,
+        "source": {"url": source, "transform": transform},
+        "shader": shader,
+        "shaderControls": controls,
+        "opacity": 1.0,  # the client's own 0.5 would dim the map
+        "visible": visible,
+    }
+
+
+def _shade(layer: Layer) -> tuple[str, dict[str, Any]]:
+    """Text of the shader and the values of its controls."""
+    if layer.kind == "grey":
+        return _read("grey.glsl"), {"normalized": {"range": list(layer.limits)}}
+    slider = _slider_end(layer.limits[1])
+    colours = {"positive": _vectors(POSITIVE), "negative": _vectors(NEGATIVE)}
+    shader = Template(_read("heat.glsl")).substitute(slider=f"{slider:.6f}", step=f"{slider / 1000:.6f}", **colours)
+    return shader, {"threshold": layer.threshold, "limit": layer.limits[1]}
+
+
+def _slider_end(limit: float) -> float:
+    """The next of 1, 2, 5 times a power of ten above the limit, so that sliders end at a round number."""
+    power = 10.0 ** math.floor(math.log10(max(limit, 1e-6)))
+    return next(step * power for step in (1.0, 2.0, 5.0, 10.0, 20.0) if step * power >= 1.1 * limit)
+
+
+def _vectors(colours: tuple[tuple[float, ...], ...]) -> str:
+    return ", ".join(f"vec3({', '.join(f'{part:.2f}' for part in colour)})" for colour in colours)
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")

@@ -1,0 +1,186 @@
+"""The sections of a session's report, each made from whatever the session has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from multimap_kernel.schema import Alignment, Fit
+from multimap_kernel.view.figures import alignment_figure, carpet_figure, motion_figure
+from multimap_kernel.view.figures_eeg import beats_figure, cleaning_figure, sensor_figure
+from multimap_kernel.view.figures_maps import map_figure, score_figure
+from multimap_kernel.view.layers import Layer
+from multimap_kernel.view.report import Section
+
+Rows = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class SessionResults:
+    """What one session has; everything but the alignment may be missing.
+
+    Parameters
+    ----------
+    alignment
+        Clocks.
+    recording
+        EEG as ingested, for the places of extra markers.
+    raw
+        ``eeg (channel, time; V)`` on the scanner clock before cleaning.
+    clean
+        ``eeg (channel, time; V)`` after it, with ``r_peak (beat; s)`` and ``channel_type``.
+    excitations
+        Slice excitations per volume, 0 if unknown.
+    motion
+        ``motion (time, parameter; mm, rad)``.
+    framewise_displacement, dvars : (time,)
+        mm; root mean square change of the image.
+    features
+        ``series (time, voxel)``.
+    fit
+        The joint model.
+    layers
+        What `map_layers` gave.
+    sensors
+        ``statistic, p_fwe (condition, band, channel)`` with ``position``.
+    """
+
+    alignment: Alignment
+    recording: xr.Dataset | None = None
+    raw: xr.Dataset | None = None
+    clean: xr.Dataset | None = None
+    excitations: int = 0
+    motion: xr.Dataset | None = None
+    framewise_displacement: np.ndarray | None = None
+    dvars: np.ndarray | None = None
+    features: xr.Dataset | None = None
+    fit: Fit | None = None
+    layers: Sequence[Layer] = field(default=())
+    sensors: xr.Dataset | None = None
+
+
+def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tuple[str, ...]]:
+    """Make the sections of a session's report.
+
+    Parameters
+    ----------
+    results
+        What the session has.
+
+    Returns
+    -------
+    Sections in the order of the line, the first a table of facts; and what had to be left out, with the reason.
+    """
+    alignment = results.alignment
+    made = [Section("Facts", table=session_facts(results))]
+    made.append(Section("Clocks", figure=alignment_figure(alignment, eeg=results.recording)))
+    left_out = []
+    if results.motion is not None:
+        figure = motion_figure(
+            results.motion, framewise_displacement=results.framewise_displacement, dvars=results.dvars
+        )
+        made.append(Section("Motion", figure=figure))
+    else:
+        left_out.append("motion: volumes were not realigned")
+    if results.raw is not None and results.clean is not None:
+        figure = cleaning_figure(
+            results.raw, results.clean, repetition_time=alignment.repetition_time, slices=results.excitations
+        )
+        made.append(Section("EEG before and after cleaning", figure=figure))
+    else:
+        left_out.append("EEG before and after cleaning: one of the two is not there")
+    if results.clean is not None and results.clean.sizes.get("beat", 0) > 1:
+        made.append(Section("Heart beats", figure=beats_figure(results.clean)))
+    else:
+        left_out.append("heart beats: none were looked for or found")
+    if results.features is not None:
+        made.append(Section("Carpet", figure=carpet_figure(results.features)))
+    made.extend(_result_sections(results, left_out))
+    return tuple(made), tuple(left_out)
+
+
+def _result_sections(results: SessionResults, left_out: list[str]) -> list[Section]:
+    made = []
+    if results.fit is not None:
+        text = "Correlation of BOLD with its prediction from EEG in blocks that the model never saw."
+        made.append(Section("Joint model", text, figure=score_figure(results.fit)))
+    else:
+        left_out.append("joint model: not fitted")
+    for prefix, title in (("activation", "Activation maps"), ("coupling", "Coupling maps")):
+        kept = [layer for layer in results.layers if layer.kind == "grey" or layer.name.startswith(prefix)]
+        if any(layer.kind == "heat" for layer in kept):
+            made.append(Section(title, _TEXTS[prefix], figure=map_figure(kept)))
+        else:
+            left_out.append(f"{title.lower()}: none were made")
+    places = results.sensors["position"].values if results.sensors is not None and "position" in results.sensors else ()
+    if results.sensors is not None and np.isfinite(places).all(-1).sum() >= 4:
+        made.append(Section("Sensor maps", figure=sensor_figure(results.sensors)))
+    else:
+        left_out.append("sensor maps: none were made, or fewer than four electrodes have a position")
+    return made
+
+
+_TEXTS = {
+    "activation": "Modality BOLD is measured; modality EEG is BOLD as predicted from EEG alone, out of fold.",
+    "coupling": "At each voxel the largest correlation over channels and lags, with its sign; one threshold for all.",
+}
+
+
+def session_facts(results: SessionResults) -> Rows:
+    """The session in numbers: rows of a name and a value with its unit."""
+    rows = [*_alignment_rows(results.alignment)]
+    if results.motion is not None:
+        values = results.motion["motion"]
+        largest = [float(np.abs(values.sel(parameter=[f"{kind}_{axis}" for axis in "xyz"])).max()) for kind in _KINDS]
+        rows.append(("largest motion", f"{largest[0]:.2f} mm, {np.rad2deg(largest[1]):.2f}°"))
+    if results.framewise_displacement is not None:
+        displacement = results.framewise_displacement
+        over = int((displacement > 0.5).sum())
+        rows.append(("framewise displacement", f"mean {np.nanmean(displacement):.3f} mm; {over} volumes over 0.5 mm"))
+    if results.clean is not None and "r_peak" in results.clean:
+        peaks = np.sort(results.clean["r_peak"].values)
+        rate = f", median {60 / np.median(np.diff(peaks)):.0f} per minute" if peaks.size > 1 else ""
+        rows.append(("heart beats", f"{peaks.size}{rate}"))
+    if results.fit is not None:
+        mean, upper = results.fit.null_score
+        where = "above" if results.fit.score > upper else "within"
+        rows.append(
+            (
+                f"{results.fit.model} score",
+                f"{results.fit.score:.4f}, {where} its null (mean {mean:.4f}, 95 % {upper:.4f})",
+            )
+        )
+    heat = [layer for layer in results.layers if layer.kind == "heat"]
+    rows.extend((layer.title, "; ".join(filter(None, (layer.legend, layer.note, layer.null)))) for layer in heat)
+    return tuple(rows)
+
+
+_KINDS = ("trans", "rot")
+
+
+def _alignment_rows(alignment: Alignment) -> Rows:
+    residual = np.array([one for one in alignment.residual_s if one is not None]) * 1e3
+    low, high = alignment.offset_interval_s
+    size = (
+        f"rms {np.sqrt(np.mean(residual**2)):.4f} ms, largest {np.abs(residual).max():.4f} ms"
+        if residual.size
+        else "none"
+    )
+    uncovered = len(alignment.covered) - sum(alignment.covered)
+    return (
+        ("alignment", "; ".join((alignment.verdict, *alignment.reasons))),
+        ("offset", f"{alignment.offset_s:.6f} s (95 %: {low:.6f} to {high:.6f} s)"),
+        ("drift", f"{alignment.drift_ppm:+.3f} ppm"),
+        ("marker residual", size),
+        (
+            "volumes",
+            f"{len(alignment.residual_s)} at TR {alignment.repetition_time:g} s; {uncovered} without EEG",
+        ),
+        (
+            "markers",
+            f"{alignment.matched} matched, {len(alignment.missing)} missing, {len(alignment.extra)} extra",
+        ),
+    )

@@ -1,0 +1,103 @@
+"""Real recordings through the whole line: unrelated EEG and BOLD, so that no coupling is the truth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from nilearn.glm.contrasts import compute_contrast
+from nilearn.glm.first_level import make_first_level_design_matrix, run_glm
+
+import multimap_kernel as mm
+from real import CATEGORIES, DRIFT_PPM, OFFSET_S, REPETITION_TIME, SAMPLING, VOLUMES, lay_out
+
+pytestmark = pytest.mark.line
+
+VISUAL = {"visual": dict.fromkeys(CATEGORIES, 1 / len(CATEGORIES))}
+NATIVE = {"realign": {"backend": "none"}, "normalise": {"space": "native"}, "map": {"contrasts": VISUAL}}
+HERE = mm.Cluster(kind="threads")
+COVERED = 72  # whole volumes within the 182 s of EEG
+
+
+def run(bids, store, recipe):
+    runtime = mm.Runtime(store=str(store), cluster=HERE)
+    results = mm.run(str(bids), study="real", recipe=mm.Recipe.parse(recipe), runtime=runtime)
+    assert [(result.session, result.status, result.error) for result in results if result.status != "done"] == []
+    return [mm.open_session(str(store), "real", result.session) for result in results]
+
+
+@pytest.fixture(scope="module")
+def slices(shared_data, tmp_path_factory):
+    """All 12 runs of the single slice, no smoothing, no realignment."""
+    folder = tmp_path_factory.mktemp("slices")
+    bids = lay_out(shared_data, folder / "bids", "1slice", tuple(range(1, 13)))
+    return run(bids, folder / "store", {**NATIVE, "map": {"contrasts": VISUAL, "smoothing_mm": 0.0}})
+
+
+@pytest.fixture(scope="module")
+def whole(shared_data, tmp_path_factory):
+    """Run 1 as 25 mm volumes, realigned, through the whole line."""
+    folder = tmp_path_factory.mktemp("whole")
+    bids = lay_out(shared_data, folder / "bids", "25mm", (1,))
+    (tree,) = run(bids, folder / "store", {"normalise": {"space": "native"}, "map": {"contrasts": VISUAL}})
+    return tree
+
+
+def test_line__finds_the_clocks_that_were_planted(whole):
+    alignment = whole["align"].attrs["alignment"]
+    assert alignment["offset_s"] == pytest.approx(OFFSET_S, abs=0.5 / SAMPLING + 1e-4)
+    assert alignment["drift_ppm"] == pytest.approx(DRIFT_PPM, abs=1.0)
+    assert alignment["marker"] == "R128"
+
+
+def test_line__keeps_the_whole_volumes_and_says_that_the_eeg_ends_early(whole):
+    alignment = whole["align"].attrs["alignment"]
+    assert sum(alignment["covered"]) == COVERED
+    assert any("ends" in reason for reason in alignment["reasons"])
+    power = whole["features"]["band_power"].transpose("time", ...).values
+    assert power.shape[0] == VOLUMES
+    eeg = whole["features"]["channel_type"].values.astype(str) == "eeg"
+    assert np.isfinite(power[:COVERED][:, eeg]).all()
+    assert np.isnan(power[COVERED:]).all()
+    assert np.isnan(whole["fuse"]["prediction"].values[COVERED:]).all()
+
+
+def visual_z(tree):
+    activation = tree["map/activation"].to_dataset()
+    chosen = activation.sel(condition="visual", modality="bold")
+    return chosen["statistic"].values, chosen["p_fwe"].values
+
+
+def test_activation__of_odd_runs_is_there_in_even_runs(slices):
+    odd = [visual_z(tree) for tree in slices[0::2]]
+    even = np.array([visual_z(tree)[0] for tree in slices[1::2]])
+    mean_p = np.array([p for _, p in odd])
+    chosen = (mean_p < 0.05).sum(axis=0) >= 3  # in at least half of the six odd runs
+    assert chosen.sum() >= 5
+    assert even[:, chosen].mean() > 3.0
+
+
+def test_activation__agrees_with_nilearn(slices):
+    tree = slices[0]
+    features = tree["features"].to_dataset()
+    times = features["time"].values + REPETITION_TIME / 2
+    names = ("onset", "duration", "condition")
+    events = pd.DataFrame({name: features[f"event_{name}"].values for name in names}).rename(
+        columns={"condition": "trial_type"}
+    )
+    nuisance = features["confound"].values
+    # the drifts are among the confounds of the line already; the design itself is nilearn's on both sides
+    matrix = make_first_level_design_matrix(
+        times, events, hrf_model="spm", drift_model="cosine", high_pass=0.01, add_regs=None
+    )
+    extra = nuisance - matrix.values @ np.linalg.lstsq(matrix.values, nuisance, rcond=None)[0]
+    scale = np.linalg.norm(extra, axis=0) > 1e-6 * np.linalg.norm(nuisance, axis=0).max()
+    design = np.column_stack([matrix.values, extra[:, scale]])
+    labels, fits = run_glm(features["series"].values.astype(float), design, noise_model="ar1")
+    weights = np.array([VISUAL["visual"].get(name, 0.0) for name in matrix.columns] + [0.0] * int(scale.sum()))
+    expected = compute_contrast(labels, fits, weights, stat_type="t").z_score()
+    found = visual_z(tree)[0][features["mask"].values]
+    assert np.corrcoef(found, expected)[0, 1] > 0.999
+
+
+def test_coupling__of_two_people_is_empty(slices):
+    smallest = [float(np.nanmin(tree["map/coupling"]["p_fwe"].values)) for tree in slices]
+    assert sum(p < 0.05 for p in smallest) <= 2, smallest

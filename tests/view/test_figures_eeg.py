@@ -1,0 +1,77 @@
+"""Pictures of the EEG: spectra before and after, beats, sensors on the right side of the head."""
+
+import mne
+import numpy as np
+import planted
+import pytest
+import xarray as xr
+
+from multimap_kernel.schema import InputError, SchemaError
+from multimap_kernel.view.figures_eeg import beats_figure, cleaning_figure, sensor_figure
+
+NAMES = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "T7", "T8", "Cz"]
+
+
+def test_cleaning_figure__shows_the_artifact_before_and_not_after():
+    before, after = planted.eeg(1000.0, artifact=True), planted.eeg(250.0, artifact=False)
+    figure = cleaning_figure(before, after, repetition_time=2.0, slices=20)
+    assert figure.get_suptitle() == "Cleaning of channel Cz"
+    spectra = {line.get_label(): line.get_xydata() for line in figure.axes[2].lines}
+    for name, factor in (("before", 100), ("after", 0)):
+        grid, density = spectra[name].T
+        at_20, beside = density[np.abs(grid - 20).argmin()], np.median(density[(grid > 21) & (grid < 29)])
+        assert at_20 / beside > factor
+        assert (at_20 / beside < 3) == (name == "after")
+    harmonics = [line.get_xdata()[0] for line in figure.axes[2].lines if line.get_color() == "#D55E00"]
+    np.testing.assert_allclose(harmonics, np.arange(10, 100, 10))
+
+
+def test_cleaning_figure__draws_microvolts_at_their_times():
+    ds = planted.eeg(250.0, artifact=False)
+    figure = cleaning_figure(ds, ds, repetition_time=2.0, channel="Oz", start=5.0, seconds=2.0)
+    line = next(one for one in figure.axes[0].lines if len(one.get_xdata()) > 2)
+    np.testing.assert_allclose(line.get_xdata(), 5 + np.arange(500) / 250)
+    np.testing.assert_allclose(line.get_ydata(), ds["eeg"].sel(channel="Oz").values[1250:1750] * 1e6)
+
+
+def test_cleaning_figure__refuses_the_wrong_clock_and_no_common_channel():
+    ds = planted.eeg(250.0, artifact=False)
+    with pytest.raises(SchemaError, match="time must be on the scanner clock"):
+        cleaning_figure(ds.assign_attrs(clock="eeg"), ds, repetition_time=2.0)
+    with pytest.raises(InputError, match="one EEG channel must be in both"):
+        cleaning_figure(ds.isel(channel=[2]), ds, repetition_time=2.0)
+
+
+def test_beats_figure__gives_the_rate():
+    figure = beats_figure(planted.eeg(250.0, artifact=False))
+    assert figure.get_suptitle() == "Heart: 25 beats, median 75 per minute"
+    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), 75.0)
+    assert len(beats_figure(planted.eeg(250.0, artifact=False).drop_vars("channel_type")).axes) == 1
+
+
+def _sensors() -> xr.Dataset:
+    montage = mne.channels.make_standard_montage("colin27_1020").get_positions()["ch_pos"]
+    position = np.array([montage[name] for name in NAMES]) * 1e3
+    statistic = np.zeros((1, 2, len(NAMES)))
+    statistic[0, 1, NAMES.index("O1")] = -6.0
+    p_fwe = np.where(statistic < -5, 0.01, 1.0)
+    dims = ("condition", "band", "channel")
+    variables = {"statistic": (dims, statistic), "p_fwe": (dims, p_fwe), "position": (("channel", "world"), position)}
+    return xr.Dataset(variables, {"condition": ["rest"], "band": ["theta", "alpha"], "channel": NAMES})
+
+
+def test_sensor_figure__left_occipital_is_left_and_low():
+    figure = sensor_figure(_sensors())
+    theta, alpha = (axes.images[0].get_array().filled(0.0) for axes in figure.axes[:2])
+    assert np.abs(theta).max() == 0
+    row, column = np.argwhere(alpha < -3).mean(0) / alpha.shape  # row 0 is drawn at the bottom
+    assert row < 0.3
+    assert 0.1 < column < 0.45
+    assert figure.get_suptitle() == "Sensors: 1 of 18 with p_fwe < 0.05 (white dots)"
+
+
+def test_sensor_figure__refuses_too_few_positions():
+    ds = _sensors()
+    ds["position"][3:] = np.nan
+    with pytest.raises(SchemaError, match="at least 4 sensors must have a position, found 3"):
+        sensor_figure(ds)
