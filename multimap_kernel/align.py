@@ -139,6 +139,10 @@ def apply_alignment(eeg: xr.Dataset, alignment: Alignment) -> xr.Dataset:
     ------
     SchemaError
         If the Dataset is not on the EEG clock or its time axis is not regular.
+
+    Notes
+    -----
+    ``scanner_time = (eeg_time - offset) / (1 + drift)``: the samples stay, only their times are told anew.
     """
     require(eeg, where="apply_alignment", clock="eeg")
     axis = sampling(eeg)

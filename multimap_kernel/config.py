@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from multimap_kernel.schema import RecipeError
 
-
 Positive = Annotated[float, Field(gt=0)]
 
 

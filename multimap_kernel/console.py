@@ -19,7 +19,7 @@ from rich.table import Table
 
 from multimap_kernel.batch.runner import Progress, Row, RunRecord, run_batch
 from multimap_kernel.config import Recipe, Runtime
-from multimap_kernel.io.bids import check_session, find_sessions
+from multimap_kernel.io.bids import WARNING, check_session, find_sessions
 from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store
 from multimap_kernel.pipeline import SessionResult, StepResult, background, current, open_session, plan, sessions_of
@@ -39,7 +39,10 @@ def simulate(study: str, size: str, sessions: int, seed: int) -> int:
         begun = time.perf_counter()
         subject = f"{number + 1:02d}"
         with OUT.status(f"simulating sub-{subject} ({size})"):
-            simulate_session(study, subject=subject, size=size, seed=seed + number)
+            try:
+                simulate_session(study, subject=subject, size=size, seed=seed + number)
+            except ValueError as fault:  # the simulator stands apart and has no errors of ours
+                raise InputError(str(fault)) from fault
         OUT.print(f"sub-{subject}: {size} session in {study} [dim]{time.perf_counter() - begun:.1f} s[/dim]")
     return 0
 
@@ -50,7 +53,7 @@ def check(bids: str, recipe: Recipe) -> int:
     bad = 0
     for session in find_sessions(bids, pairs=recipe.ingest.pairs):
         problems = session.problems or check_session(session)
-        bad += bool(problems)
+        bad += any(not text.startswith(WARNING) for text in problems)
         parts = (session.eeg, session.bold, session.events, session.anatomy)
         have = ["[green]yes[/green]" if part else "no" for part in parts]
         table.add_row(session.label, *have, "\n".join(problems) or "[green]nothing[/green]")
@@ -170,10 +173,13 @@ def show(store: Store, session: str, recipe: str, port: int) -> int:
     """Serve the maps of a session on loopback until Ctrl-C."""
     session = session or next((label for label, name in sessions_of(store) if name == recipe), "")
     if not session:
-        raise InputError(f"study {store.study!r} in {store.root} must hold a finished session, found none; run it first")
+        raise InputError(
+            f"study {store.study!r} in {store.root} must hold a finished session, found none; run it first"
+        )
     tree = open_session(store.root, store.study, session, recipe)
     maps = [tree[f"map/{kind}"].to_dataset() for kind in ("activation", "coupling") if kind in tree["map"].children]
-    _, url = serve(map_layers(maps, anatomy=background(tree)), port=port)
+    anatomy = background(maps[0], tree["realign"].to_dataset())
+    _, url = serve(map_layers(maps, anatomy=anatomy), port=port)
     OUT.print(f"{session}: [bold]{url}[/bold]\nCtrl-C ends it", soft_wrap=True)
     wait_for_interrupt()
     return 0

@@ -143,7 +143,7 @@ def eeg(frequency: float, *, artifact: bool) -> xr.Dataset:
     variables = {
         "eeg": (("channel", "time"), signal.astype(np.float32)),
         "channel_type": ("channel", ["eeg", "eeg", "ecg"]),
-        "r_peak": ("beat", np.arange(0.4, 20, 0.8)),
+        "r_peak": ("beat", [*np.arange(0.4, 20, 0.8), np.nan, np.nan]),
     }
     ds = xr.Dataset(variables, {"channel": ["Oz", "Cz", "ECG"]}, {"clock": "scanner"})
     return ds.assign_coords(regular_time(0.0, frequency, count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from nbconvert import HTMLExporter
@@ -14,6 +15,8 @@ TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 """
+QUIET = logging.getLogger(f"{__name__}.nbconvert")
+QUIET.setLevel(logging.ERROR)  # its warnings about a notebook's pictures would run through the table of progress
 
 
 def write_page(notebook: Path) -> Path:
@@ -28,7 +31,7 @@ def write_page(notebook: Path) -> Path:
     -------
     Path of the HTML file.
     """
-    body, _ = HTMLExporter(raw_template=TEMPLATE, embed_images=True).from_filename(str(notebook))
+    body, _ = HTMLExporter(raw_template=TEMPLATE, embed_images=True, log=QUIET).from_filename(str(notebook))
     page = notebook.with_suffix(".html")
     page.write_text(body, encoding="utf-8")
     return page

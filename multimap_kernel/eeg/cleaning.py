@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.delayed import delayed
 from numpy.typing import NDArray
 from scipy import signal
 
-from multimap_kernel.eeg.blocks import channels_of, map_channels
+from multimap_kernel.eeg.blocks import channels_of, map_channels, map_samples, whole
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
 Floats = NDArray[np.float64]
@@ -28,8 +24,6 @@ _SPREAD = 5.0
 """Robust standard deviations from the median channel that make a channel bad..."""
 _FACTOR = 3.0
 """... if it is also this many times the median, for where all channels are much alike."""
-_CHUNK = 16384
-"""Samples in a block of all channels; the chunk of the stored clean EEG."""
 
 
 def clean(
@@ -92,8 +86,10 @@ def clean(
         filtered, _measure, (len(METRICS),), frequency=axis.frequency, repetition_time=repetition_time
     )
     judged = channels_of(ds, "eeg")
-    found, good = _judgement_of(quality, judged)
-    data = filtered.data if reference == "recording" else _refer(filtered.data, found, judged)
+    good = whole(quality, _judge, (eeg.sizes["channel"],), judged=judged).astype(bool)
+    data = filtered.data
+    if reference == "average":
+        data = map_samples(filtered, _subtract_mean, good=good, judged=judged)
     measured = annotate(xr.DataArray(quality, dims=("channel", "metric"), name="quality"))
     return ds.assign(eeg=(eeg.dims, data, eeg.attrs), quality=measured).assign_coords(
         good=("channel", good),
@@ -156,18 +152,9 @@ def _comb(trace: np.ndarray, frequency: float, repetition_time: float) -> float:
     return float(density[lines].mean() / max(float(density[lines + 2].mean()), 1e-300)) if len(lines) > 1 else np.nan
 
 
-def _judgement_of(quality: Any, judged: NDArray[np.int64]) -> tuple[Any, Any]:
-    """Which channels are good: for the blocks, delayed on Dask input, and as an array."""
-    if not isinstance(quality, da.Array):
-        good = _judge(quality, judged)
-        return good, good
-    found = delayed(_judge, pure=True)(quality, judged)
-    return found, da.from_delayed(found, (quality.shape[0],), meta=np.empty(0, bool))
-
-
-def _judge(quality: np.ndarray, judged: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """False for EEG channels that are flat, or far from the others in size or in fast noise."""
-    good = np.ones(len(quality), bool)
+def _judge(quality: np.ndarray, *, judged: NDArray[np.int64]) -> Floats:
+    """0 for EEG channels that are flat, or far from the others in size or in fast noise."""
+    good = np.ones(len(quality))
     table = np.asarray(quality, np.float64)[judged]
     names = list(METRICS)
     bad = table[:, names.index("flat")] > _FLAT_SHARE
@@ -177,21 +164,8 @@ def _judge(quality: np.ndarray, judged: NDArray[np.int64]) -> NDArray[np.bool_]:
             away = size - np.median(size[~bad])
             limit = max(np.log(_FACTOR), _SPREAD * 1.4826 * float(np.median(np.abs(away[~bad]))))
             bad |= away > limit if name == "fast" else np.abs(away) > limit
-    good[judged] = ~bad
+    good[judged] = np.where(bad, 0.0, 1.0)
     return good
-
-
-def _refer(data: Any, good: Any, judged: NDArray[np.int64]) -> Any:
-    if not isinstance(data, da.Array):
-        return _subtract_mean(data, good=good, judged=judged)
-    return da.map_blocks(
-        _subtract_mean,
-        data.rechunk((-1, _CHUNK)),
-        good=good,
-        judged=judged,
-        dtype=np.float32,
-        meta=np.empty((0, 0), np.float32),
-    )
 
 
 def _subtract_mean(block: np.ndarray, *, good: NDArray[np.bool_], judged: NDArray[np.int64]) -> np.ndarray:

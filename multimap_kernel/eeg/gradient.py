@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import scipy.fft
 import xarray as xr
-from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from multimap_kernel.eeg.blocks import channels_of, map_channels
+from multimap_kernel.eeg.blocks import channels_of, map_channels, whole
 from multimap_kernel.eeg.template import mean_of_others
 from multimap_kernel.schema import InputError, Sampling, require, sampling
 
@@ -137,16 +135,14 @@ def _lay_out(axis: Sampling, repetition_time: float, volume: NDArray[np.int64]) 
 
 
 def _timing_of(eeg: xr.DataArray, candidates: NDArray[np.int64], layout: _Layout) -> Any:
-    """Delay and weight of each volume from a few channels; a delayed value on Dask input."""
+    """Delay and weight of each volume from a few channels; lazy on Dask input."""
     pool = candidates if len(candidates) else np.arange(eeg.sizes["channel"])
     chosen = np.unique(pool[np.linspace(0, len(pool) - 1, _REFERENCES + 2).round().astype(int)[1:-1]])
-    if not isinstance(eeg.data, da.Array):
-        return _find_timing([np.asarray(eeg.data[row]) for row in chosen], layout)
-    return delayed(_find_timing, pure=True)([eeg.data[int(row)] for row in chosen], layout)
+    return whole(eeg.data[chosen], _find_timing, (2, len(layout.first)), layout=layout)
 
 
-def _find_timing(traces: list[np.ndarray], layout: _Layout) -> tuple[Floats, Floats]:
-    """Delay (samples) of each volume against the clock, and 0 for volumes that no template may use, else 1."""
+def _find_timing(traces: np.ndarray, *, layout: _Layout) -> Floats:
+    """Two rows: delay of each volume against the clock (samples); 1 if a template may use the volume, else 0."""
     delays, information, strays = [], [], np.zeros(len(layout.first), int)
     for trace in traces:
         spectra = _spectra(trace, layout)[:, layout.low_bin :]
@@ -156,11 +152,11 @@ def _find_timing(traces: list[np.ndarray], layout: _Layout) -> tuple[Floats, Flo
         strays += stray
     total = sum(information)
     delay = np.average(delays, axis=0, weights=information) if total > 0 else np.zeros(len(layout.first))
-    whole = layout.whole.astype(np.float64)
-    usable = whole * (strays <= len(traces) // 2)
-    if usable.sum() < max(_LEAST_VOLUMES, 0.8 * whole.sum()):
-        usable = whole  # what strays this often is the rule, not the exception
-    return delay[layout.nearest], usable
+    complete = layout.whole.astype(np.float64)
+    usable = complete * (strays <= len(traces) // 2)
+    if usable.sum() < max(_LEAST_VOLUMES, 0.8 * complete.sum()):
+        usable = complete  # what strays this often is the rule, not the exception
+    return np.stack([delay[layout.nearest], usable])
 
 
 def _fit_delays(spectra: np.ndarray, layout: _Layout) -> tuple[Floats, float, NDArray[np.bool_]]:
@@ -212,7 +208,7 @@ def _spectra(trace: np.ndarray, layout: _Layout) -> np.ndarray:
     return np.asarray(scipy.fft.rfft(epochs, axis=1, overwrite_x=True))
 
 
-def _subtract(block: np.ndarray, *, timing: tuple[Floats, Floats], layout: _Layout, window: int) -> np.ndarray:
+def _subtract(block: np.ndarray, *, timing: Floats, layout: _Layout, window: int) -> np.ndarray:
     delay, weight = timing
     omega = (2 * np.pi / layout.size * np.arange(layout.size // 2 + 1)).astype(np.float32)
     turn = np.exp(-1j * omega * (layout.fraction - delay)[:, None].astype(np.float32))

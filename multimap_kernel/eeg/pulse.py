@@ -7,11 +7,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.delayed import delayed
 from numpy.typing import NDArray
 from scipy import signal
 
-from multimap_kernel.eeg.blocks import channels_of, map_channels
+from multimap_kernel.eeg.blocks import channels_of, map_channels, whole
 from multimap_kernel.eeg.template import mean_of_others
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
@@ -73,32 +72,23 @@ def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
         return ds.assign(r_peak=annotate(xr.DataArray(np.empty(0), dims="beat", name="r_peak")))
     most = int(axis.samples / axis.frequency / _FASTEST_S) + 1
     corrected = channels_of(ds, "eeg", "eog")
-    found, beats = _beats_of(eeg.data[int(hearts[0])], axis.frequency, most)
+    beats = whole(eeg.data[int(hearts[0])], _find_beats, (most,), frequency=axis.frequency, most=most)
     part = eeg.isel(channel=corrected)
-    options = {"beats": found, "frequency": axis.frequency, "window": window}
+    options = {"beats": beats, "frequency": axis.frequency, "window": window}
     data = _put_back(eeg.data, map_channels(part, _subtract, (axis.samples,), **options), corrected)
     peaks = annotate(xr.DataArray(axis.start + beats / axis.frequency, dims="beat", name="r_peak"))
     return ds.assign(eeg=(eeg.dims, data, eeg.attrs), r_peak=peaks)
 
 
-def _beats_of(ecg: Any, frequency: float, most: int) -> tuple[Any, Any]:
-    """Beats for the blocks, delayed on Dask input, and as an array."""
-    if not isinstance(ecg, da.Array):
-        places = _find_beats(np.asarray(ecg), frequency, most)
-        return places, places
-    found = delayed(_find_beats, pure=True)(ecg, frequency, most)
-    return found, da.from_delayed(found, (most,), meta=np.empty(0))
-
-
-def _put_back(whole: Any, part: Any, rows: NDArray[np.int64]) -> Any:
+def _put_back(data: Any, part: Any, rows: NDArray[np.int64]) -> Any:
     """Replace some channels."""
-    others = np.setdiff1d(np.arange(whole.shape[0]), rows)
+    others = np.setdiff1d(np.arange(data.shape[0]), rows)
     order = np.argsort(np.concatenate([rows, others]))
-    joined = da.concatenate if isinstance(whole, da.Array) else np.concatenate
-    return joined([part, whole[others].astype(np.float32)])[order]
+    joined = da.concatenate if isinstance(data, da.Array) else np.concatenate
+    return joined([part, data[others].astype(np.float32)])[order]
 
 
-def _find_beats(ecg: np.ndarray, frequency: float, most: int) -> Floats:
+def _find_beats(ecg: np.ndarray, *, frequency: float, most: int) -> Floats:
     """Places of the R peaks in samples, with fractions; filled up with NaN to ``most``."""
     places = np.full(most, np.nan)
     if len(ecg) < 10 * frequency:
@@ -191,17 +181,17 @@ def _subtract(block: np.ndarray, *, beats: Floats, frequency: float, window: int
     index = np.clip(index, 0, samples - 1)
     cover = np.bincount(index.ravel(), fade.ravel(), samples)
     share = fade / np.maximum(cover, 0.5)[index]  # two beats fade into each other, a lonely one fades out
-    whole = inside.all(1).astype(np.float64)
+    complete = inside.all(1).astype(np.float64)
     for row, trace in enumerate(block):
-        template = _templates(np.asarray(trace, np.float32)[index], whole, window)
+        template = _templates(np.asarray(trace, np.float32)[index], complete, window)
         corrected[row] -= np.bincount(index.ravel(), (share * template).ravel(), samples).astype(np.float32)
     return corrected
 
 
-def _templates(epochs: np.ndarray, whole: Floats, window: int) -> Floats:
+def _templates(epochs: np.ndarray, complete: Floats, window: int) -> Floats:
     """For each beat the scaled mean of the others around it; beats cut by an end of the recording count for none."""
     epochs = epochs - epochs.mean(1, keepdims=True)
-    template = mean_of_others(epochs, whole, window).astype(np.float64)
+    template = mean_of_others(epochs, complete, window).astype(np.float64)
     energy = np.maximum((template**2).sum(1), 1e-300)
     gain = np.clip((epochs * template).sum(1) / energy, 0.0, 3.0)
     return np.asarray(template * gain[:, None])

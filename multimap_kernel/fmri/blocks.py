@@ -29,10 +29,10 @@ def small(array: xr.DataArray) -> np.ndarray:
     return np.asarray(array.compute(scheduler="synchronous").values)
 
 
-def volume_axis(ds: xr.Dataset, *others: str) -> dict[str, xr.Variable]:
-    """The coordinates of the volumes (and others, where there), in memory: their chunks may differ from ours."""
-    names = ("time", "volume", "steady_state", *others)
-    return {name: ds[name].compute(scheduler="synchronous").variable for name in names if name in ds.variables}
+def volume_axis(ds: xr.Dataset) -> dict[str, xr.Variable]:
+    """The coordinates of the volumes, in memory: their chunks may differ from ours."""
+    names = [name for name in ("time", "volume", "steady_state") if name in ds.variables]
+    return {name: ds[name].compute(scheduler="synchronous").variable for name in names}
 
 
 def from_task(task: Any, shape: tuple[int, ...], dtype: Any) -> da.Array:

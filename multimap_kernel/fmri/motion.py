@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.delayed import delayed
+from dask.graph_manipulation import bind
 
 from multimap_kernel import schema
 from multimap_kernel.fmri.blocks import finish, from_task, in_blocks, small, volume_axis
@@ -20,6 +21,13 @@ SAMPLES = 15
 """Volumes that the reference is the median of."""
 FEWEST_VOXELS = 4
 """Along each axis; with fewer, motion across that axis cannot be seen."""
+
+
+class _Voxels(NamedTuple):
+    """Which voxels (z, y, x) are finite in all volumes, and which are not constant."""
+
+    finite: np.ndarray
+    changing: np.ndarray
 
 
 def realign(ds: xr.Dataset, *, backend: Literal["native", "none"] = "native") -> xr.Dataset:
@@ -65,24 +73,26 @@ def realign(ds: xr.Dataset, *, backend: Literal["native", "none"] = "native") ->
     _check(bold, backend)
     blocks = in_blocks(bold)
     chosen = _spread(ds)
-    valid = delayed(_valid)([_extent(block) for block in blocks.to_delayed().ravel()])
-    reference = delayed(_reference)(blocks[chosen], to_world, backend)
+    voxels = delayed(_judge)([_extent(block) for block in blocks.to_delayed().ravel()])
+    reference = delayed(_reference)(blocks[chosen], voxels, to_world, backend)
     shape = (ds.sizes["time"], len(PARAMETERS))
     if backend == "native":
         targets = delayed(make_targets)(reference, to_world)
-        fitted = [_fit_block(block, targets, to_world) for block in blocks.to_delayed().ravel()]
+        # Read again once the reference is there: the same tasks would keep the whole run in memory until then.
+        again = bind(blocks, reference)
+        fitted = [_fit_block(block, targets, to_world) for block in again.to_delayed().ravel()]
         motion = from_task(delayed(_complete)(fitted), shape, np.float64)
     else:
         motion = da.zeros(shape, chunks=-1)
-    mask = from_task(delayed(brain_mask)(reference, to_world, valid), bold.shape[1:], bool)
-    shown = from_task(delayed(_hide)(reference, valid), bold.shape[1:], np.float32)
+    mask = from_task(delayed(_mask)(reference, to_world, voxels), bold.shape[1:], bool)
+    shown = from_task(delayed(_hide)(reference, voxels), bold.shape[1:], np.float32)
     result = xr.Dataset(
         {
             "motion": (("time", "parameter"), motion),
             "reference": (("z", "y", "x"), shown),
             "mask": (("z", "y", "x"), mask),
         },
-        coords=volume_axis(ds, "affine"),
+        coords={**volume_axis(ds), "affine": schema.affine_coordinate(schema.affine_matrix(ds))},
         attrs=ds.attrs,
     ).assign_coords(parameter=list(PARAMETERS))
     for name in ("motion", "reference", "mask"):
@@ -121,25 +131,28 @@ def _extent(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.min(0).astype(np.float32), values.max(0).astype(np.float32)
 
 
-def _valid(extents: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _judge(extents: list[tuple[np.ndarray, np.ndarray]]) -> _Voxels:
     low, high = np.min([low for low, _ in extents], 0), np.max([high for _, high in extents], 0)
-    valid: np.ndarray = np.isfinite(low) & np.isfinite(high) & (high > low)
-    if not valid.any():
+    voxels = _Voxels(np.isfinite(low) & np.isfinite(high), high > low)
+    if not (voxels.finite & voxels.changing).any():
         raise schema.InputError(
             "some voxels of bold must be finite in all volumes and change over time, found none; "
             "look for volumes of NaN or constant value in the file"
         )
-    return valid
+    return voxels
 
 
-def _hide(reference: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Constant background stays as it is, what is not finite somewhere becomes NaN."""
-    return np.where(valid | (reference == 0), reference, np.nan).astype(np.float32)
+def _mask(reference: np.ndarray, to_world: np.ndarray, voxels: _Voxels) -> np.ndarray:
+    return brain_mask(reference, to_world, voxels.finite & voxels.changing)
 
 
-def _reference(volumes: np.ndarray, to_world: np.ndarray, backend: str) -> np.ndarray:
+def _hide(reference: np.ndarray, voxels: _Voxels) -> np.ndarray:
+    return np.where(voxels.finite, reference, np.nan).astype(np.float32)
+
+
+def _reference(volumes: np.ndarray, voxels: _Voxels, to_world: np.ndarray, backend: str) -> np.ndarray:
     """Median of volumes, aligned to the first that shows anything; finite."""
-    filled = np.nan_to_num(volumes.astype(np.float32), posinf=0.0, neginf=0.0)
+    filled = np.where(voxels.finite, volumes, 0).astype(np.float32)
     if backend == "none":
         return np.median(filled, 0)
     anchor = next((volume for volume in filled if volume.std() > 0), filled[0])

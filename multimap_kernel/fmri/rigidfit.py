@@ -19,7 +19,7 @@ STILL_MM = 3e-4
 POOL, MOST = 0.4, 12_000
 """A fit looks at the 40 % of voxels with the strongest gradient, thinned evenly to this many. The strongest alone
 are the most aliased edges of the scalp: on a 64x64x36 grid they triple the error."""
-BLUR = 0.6
+BLUR = 0.7
 """Gaussian on volume and reference alike, in voxels: halves the error that the sampled edges cause."""
 TUKEY = 4.685 * 1.4826
 """Cut-off over the median absolute residual: 95 % efficient for normal noise."""

@@ -53,7 +53,9 @@ def series(ds: xr.Dataset) -> xr.Dataset:
         chunks=(blocks.chunks[0], (count,)),
         meta=np.empty((0, 0), np.float32),
     )
-    coords = volume_axis(ds, "affine")
+    coords: dict[str, xr.Variable | xr.DataArray] = {**volume_axis(ds)}
+    if "affine" in ds.variables:
+        coords["affine"] = schema.affine_coordinate(schema.affine_matrix(ds))
     result = xr.Dataset(
         {"series": (("time", "voxel"), values), "mask": (("z", "y", "x"), mask)}, coords=coords, attrs=ds.attrs
     )

@@ -111,13 +111,13 @@ def _shift(block: np.ndarray, weights: np.ndarray) -> np.ndarray:
     spoilt = bool(missing.any())
     if spoilt:
         known = np.maximum((~missing).sum(0), 1)
-        values = np.where(missing, np.where(missing, 0, values).sum(0) / known, values)
+        values = np.where(missing, np.where(missing, 0, values).sum(0) / known, values).astype(np.float32)
     result = np.empty(values.shape, np.float32)
     for z, row in enumerate(weights):
         band = np.zeros((count, len(values)), np.float32)
         for volume in range(count):
             band[volume, volume : volume + len(row)] = row
-        result[reach : reach + count, z] = np.tensordot(band, values[:, z], axes=1)
+        result[reach : reach + count, z] = np.tensordot(band, np.ascontiguousarray(values[:, z]), axes=1)
     if spoilt:
         result[missing] = np.nan
     return result

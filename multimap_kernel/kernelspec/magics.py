@@ -79,8 +79,9 @@ def load_ipython_extension(shell: Any) -> None:
     pictures.for_type_by_name("matplotlib.figure", "Figure", _picture)
 
 
-def _picture(figure: Any) -> bytes:
-    return bytes(multimap_kernel.figure_png(figure))  # matplotlib is imported by the first figure, not by the kernel
+def _picture(figure: Any) -> tuple[bytes, dict[str, str]]:
+    """A figure as PNG, and what a screen reader says of it; matplotlib is imported by the first one."""
+    return multimap_kernel.figure_png(figure), {"alt": figure.get_suptitle() or "figure"}
 
 
 def _rows(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -94,7 +94,7 @@ def collect_garbage(store: Store, *, dry_run: bool = False) -> tuple[str, ...]:
     -------
     The folders that were removed, or would be.
     """
-    named = set()
+    named: set[tuple[str, str]] = set()
     for session, recipe in sessions_of(store):
         named.update((where["place"], where["key"]) for where in current(store, session, recipe)["steps"].values())
     gone = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Literal
 
@@ -112,7 +113,7 @@ def plan(
     """
     store = Store(runtime.store, study)
     chosen = choose(bids, sessions, recipe)
-    return tuple(_guard(session, lambda s=session: _planned(s, recipe, store, upto)) for session in chosen)
+    return tuple(_guard(session, partial(_planned, session, recipe, store, upto)) for session in chosen)
 
 
 def run(
@@ -163,7 +164,7 @@ def run(
                 started.append(True)
 
         return tuple(
-            _guard(session, lambda s=session: _walk(s, recipe, store, upto, work, progress))
+            _guard(session, partial(_walk, session, recipe, store, upto, work, progress))
             for session in choose(bids, sessions, recipe)
         )
 

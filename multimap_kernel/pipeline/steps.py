@@ -11,12 +11,7 @@ import xarray as xr
 from multimap_kernel.align import apply_alignment, estimate_alignment
 from multimap_kernel.config import Align, CleanEeg, Confounds, Features, Fuse, Ingest, Map, Normalise, Realign
 from multimap_kernel.eeg import band_power, clean, decimate, remove_gradient_artifact, remove_pulse_artifact
-from multimap_kernel.fmri.confounds import confounds
-from multimap_kernel.fmri.motion import realign
-from multimap_kernel.fmri.normalise import normalise
-from multimap_kernel.fmri.registration import estimate_normalisation
-from multimap_kernel.fmri.series import series
-from multimap_kernel.fmri.timing import correct_timing
+from multimap_kernel.fmri import confounds, correct_timing, estimate_normalisation, normalise, realign, series
 from multimap_kernel.fusion.ridge import fit
 from multimap_kernel.io.bids import Session
 from multimap_kernel.io.eeg import read_eeg, read_events, to_volts
@@ -27,6 +22,9 @@ from multimap_kernel.maps import activation_map, coupling_map, sensor_map, smoot
 from multimap_kernel.pipeline.keys import Inputs, Step
 from multimap_kernel.pipeline.publish import publish
 
+TEMPLATE_MM = 2.0
+"""Resolution of the template that images are registered to; the grid of the result is the recipe's."""
+
 
 def ingest(inputs: Inputs) -> Product:
     """Read raw files into the store, as their own integers."""
@@ -35,7 +33,8 @@ def ingest(inputs: Inputs) -> Product:
     eeg = read_eeg(session.eeg, electrodes=session.electrodes)
     groups = {"bold": bold, "eeg": eeg}
     if session.events:
-        groups["event"] = read_events(session.events)
+        scan_s = bold.sizes["time"] * float(bold.attrs["repetition_time"])
+        groups["event"] = read_events(session.events, scan_s=scan_s)
     return Product(groups)
 
 
@@ -69,9 +68,12 @@ def clean_eeg(inputs: Inputs) -> Product:
     alignment = inputs.alignment()
     eeg = apply_alignment(to_volts(inputs.dataset("ingest", "eeg")), alignment)
     if state == "raw":
-        volumes = len(alignment.residual_s)
         eeg = remove_gradient_artifact(
-            eeg, repetition_time=alignment.repetition_time, volumes=volumes, window=options.gradient.window
+            eeg,
+            repetition_time=alignment.repetition_time,
+            volumes=len(alignment.residual_s),
+            window=options.gradient.window,
+            dummies=alignment.dummy,
         )
     eeg = decimate(eeg, sampling_hz=options.sampling_hz, lowpass_hz=options.lowpass_hz)
     if state != "clean" and options.pulse.method == "average":
@@ -84,10 +86,12 @@ def clean_eeg(inputs: Inputs) -> Product:
 
 
 def normalise_anatomy(inputs: Inputs) -> Product:
-    """Read the subject's T1w; nothing without one."""
+    """Find the affine from the subject's T1w to the template, once for all its sessions; nothing without a T1w."""
     if inputs.part(Normalise).space == "native" or not inputs.session.anatomy:
         return Product()
-    return Product({"": read_anatomy(inputs.session.anatomy)})
+    anatomy = read_anatomy(inputs.session.anatomy)
+    transform = estimate_normalisation(anatomy, target=load_template(TEMPLATE_MM))
+    return Product({"": anatomy.assign(transform=transform["transform"])})
 
 
 def normalise_bold(inputs: Inputs) -> Product:
@@ -100,12 +104,17 @@ def normalise_bold(inputs: Inputs) -> Product:
         normalised = normalise(bold, motion=motion)
     else:
         anatomy = inputs.datasets["normalise_anatomy"].get("")
-        transform = estimate_normalisation(motion, target=load_template(2.0), anatomy=anatomy)
+        transform = estimate_normalisation(motion, target=load_template(TEMPLATE_MM), anatomy=anatomy)
         target = load_template(options.resolution_mm)
         normalised = normalise(bold, motion=motion, transform=transform, target=target)
+        normalised = normalised.assign(transform=transform["transform"])
     part = inputs.part(Confounds)
     nuisance = confounds(
-        normalised, motion=motion, model=part.model, fd_threshold_mm=part.fd_threshold_mm, high_pass_hz=part.high_pass_hz
+        normalised,
+        motion=motion,
+        model=part.model,
+        fd_threshold_mm=part.fd_threshold_mm,
+        high_pass_hz=part.high_pass_hz,
     )
     return Product({"": normalised, "confounds": nuisance})
 
@@ -206,4 +215,3 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 """The line, in the one order of writing; data never flows back."""
-

@@ -108,7 +108,9 @@ def affine_matrix(ds: xr.Dataset) -> np.ndarray:
     """
     if "affine" not in ds.variables:
         raise SchemaError("affine_matrix", ["affine (world, index; mm) must be there; read images with io.read_bold"])
-    return np.vstack([np.asarray(ds["affine"].compute(scheduler="synchronous").values, np.float64), [0.0, 0.0, 0.0, 1.0]])
+    return np.vstack(
+        [np.asarray(ds["affine"].compute(scheduler="synchronous").values, np.float64), [0.0, 0.0, 0.0, 1.0]]
+    )
 
 
 def to_volume(values: np.ndarray, mask: np.ndarray, fill: float = np.nan) -> np.ndarray:

@@ -61,7 +61,7 @@ _ALL = (
     Variable("framewise_displacement", ("time",), "mm", "f", "motion against the volume before (Power, 50 mm)"),
     Variable("dvars", ("time",), "1", "f", "root mean square change of the brain, its mean scaled to 1000"),
     # EEG preparation
-    Variable("r_peak", ("beat",), "s", "f", "times of the R peaks on the scanner clock"),
+    Variable("r_peak", ("beat",), "s", "f", "times of the R peaks on the scanner clock; NaN after the last"),
     Variable("quality", ("channel", "metric"), "1", "f", "quality of each channel"),
     # features
     Variable("band_power", ("time", "channel", "band"), "V2", "f", "mean power of each band within each volume"),

@@ -56,7 +56,9 @@ def merge_table(path: Path, columns: Sequence[str], row: Sequence[Any]) -> None:
     write_table(path, columns, [rows[name] for name in sorted(rows)])
 
 
-def write_image(path: Path, values: NDArray[Any], affine: Array, *, repetition_time: float = 0.0, slope: float = 1.0) -> None:
+def write_image(
+    path: Path, values: NDArray[Any], affine: Array, *, repetition_time: float = 0.0, slope: float = 1.0
+) -> None:
     """NIfTI with sform and qform; ``values`` come as (z, y, x) or (time, z, y, x) and are stored as integers."""
     stored = values if values.dtype == np.uint8 else np.clip(np.rint(values / slope), 0, 32767).astype(np.int16)
     image = nib.Nifti1Image(stored.transpose(), affine)  # (x, y, z, time) in Fortran order: no copy
@@ -74,12 +76,19 @@ def write_image(path: Path, values: NDArray[Any], affine: Array, *, repetition_t
         file.write(np.ascontiguousarray(stored).data)
 
 
-def write_brainvision(stem: Path, channels: Sequence[str], counts: NDArray[np.int16], clocks: Clocks, events: Events) -> None:
+def write_brainvision(
+    stem: Path, channels: Sequence[str], counts: NDArray[np.int16], clocks: Clocks, events: Events
+) -> None:
     """Header, markers and multiplexed 16-bit integers; ``counts`` are (time, channel)."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     interval = 1e6 / clocks.sampling_hz
     head = ["Brain Vision Data Exchange Header File Version 1.0", "", "[Common Infos]", "Codepage=UTF-8"]
-    head += [f"DataFile={stem.name}.eeg", f"MarkerFile={stem.name}.vmrk", "DataFormat=BINARY", "DataOrientation=MULTIPLEXED"]
+    head += [
+        f"DataFile={stem.name}.eeg",
+        f"MarkerFile={stem.name}.vmrk",
+        "DataFormat=BINARY",
+        "DataOrientation=MULTIPLEXED",
+    ]
     head += [f"NumberOfChannels={len(channels)}", f"SamplingInterval={interval:g}", "", "[Binary Infos]"]
     head += ["BinaryFormat=INT_16", "", "[Channel Infos]"]
     for number, name in enumerate(channels, start=1):
@@ -109,7 +118,7 @@ def markers(clocks: Clocks, events: Events) -> list[tuple[int, tuple[str, str]]]
 def write_eeg_sidecars(
     stem: Path, root: Path, task: str, channels: Sequence[str], maps: Topographies, clocks: Clocks, events: Events
 ) -> None:
-    """``*_eeg.json``, ``*_channels.tsv``, ``*_events.tsv`` beside the signal; ``root``: stem of electrodes and coordsystem."""
+    """``*_eeg.json``, ``*_channels.tsv``, ``*_events.tsv``, and (stem ``root``) electrodes and coordsystem."""
     hz = clocks.sampling_hz
     content = {
         "TaskName": task,
@@ -150,7 +159,9 @@ def write_eeg_sidecars(
     write_json(Path(f"{root}_coordsystem.json"), system)
 
 
-def write_bold_sidecars(stem: Path, task: str, repetition_time: float, slice_time: Array, events: Events, dummies: int) -> None:
+def write_bold_sidecars(
+    stem: Path, task: str, repetition_time: float, slice_time: Array, events: Events, dummies: int
+) -> None:
     """``*_bold.json`` and ``*_events.tsv``."""
     content: dict[str, Any] = {
         "TaskName": task,

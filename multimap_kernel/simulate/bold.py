@@ -11,14 +11,14 @@ from scipy.special import gammaln
 
 from multimap_kernel.simulate import head
 from multimap_kernel.simulate.head import Region
-from multimap_kernel.simulate.latents import GRID_HZ, Array, Body, Stream, boxcar
-from multimap_kernel.simulate.latents import Events, Rhythms, time_grid, zscore
+from multimap_kernel.simulate.latents import GRID_HZ, Array, Body, Events, Rhythms, Stream, boxcar, time_grid, zscore
 from multimap_kernel.simulate.sizes import EFFECTS, Size
 
 Volume = NDArray[np.float32]
 
 BASE = 1000.0  # grey matter, arbitrary units
-CARDIAC_PERCENT, BREATH_PERCENT, AROUSAL_PERCENT, DRIFT_PERCENT = 0.35, 0.6, 0.06, 0.8
+CARDIAC_PERCENT, BREATH_PERCENT, AROUSAL_PERCENT, DRIFT_PERCENT = 0.35, 0.3, 0.06, 0.9
+EDGE_LOSS = 1.08  # grey matter over the median voxel of the brain, which is darkened by white matter and the rim
 SMOOTH_SHARE, SMOOTH_MM = 0.1, 8.0  # share of the noise variance that neighbours have in common, and how far
 
 
@@ -64,16 +64,23 @@ def regional_response(
     time = time_grid(size)
     response = haemodynamic_response(region.hrf_peak_s)
     if region.driver in {"flicker", "tapping"}:
-        drive = boxcar(events, region.driver, time)
-        return region.percent * task_effect * np.convolve(drive, response)[: time.size]
+        drive = task_effect * boxcar(events, region.driver, time)
+        return region.percent * np.convolve(drive, response)[: time.size]
     convolved = np.convolve(rhythms.alpha if region.driver == "alpha" else rhythms.interaction, response)[: time.size]
     seen = np.interp(np.arange(size.volumes) * size.repetition_time, time, convolved)
-    high = seen > np.median(seen)
-    return coupling * region.percent * (convolved - seen.mean()) / (seen[high].mean() - seen[~high].mean())
+    scaled: Array = (convolved - seen.mean()) / seen.std()
+    return coupling * region.percent * scaled
 
 
 def scan(
-    size: Size, body: Body, to_mni: Array, responses: Array, regions: tuple[Region, ...], stream: Stream, *, unsteady: bool
+    size: Size,
+    body: Body,
+    to_mni: Array,
+    responses: Array,
+    regions: tuple[Region, ...],
+    stream: Stream,
+    *,
+    unsteady: bool,
 ) -> Scan:
     """Sample every slice of every volume at its own time, from the head where it then is.
 
@@ -97,29 +104,29 @@ def scan(
     affine = head.epi_affine(size, to_mni, stream)
     centre = head.transform(affine, head.grid_middle(size))
     points = np.ascontiguousarray(head.grid_points(size.grid, affine).transpose(2, 1, 0, 3))  # (z, y, x, 3)
+    volume_start = np.arange(size.volumes) * size.repetition_time
+    at = volume_start[:, None] + slice_times(size)
+    courses = np.stack([np.interp(at, time_grid(size), response) for response in responses]).astype(np.float32)
     template = head.load_head(size.source_mm)
     blurred = head.blurred_signal(size.source_mm, size.voxel_mm)
-    at = np.arange(size.volumes)[:, None] * size.repetition_time + slice_times(size)
-    grid = time_grid(size)
-    course = np.stack([np.interp(at, grid, response) for response in responses]).astype(np.float32)
-    near = [np.linalg.norm(head.transform(to_mni, points) - r.centre_mm, axis=-1) < r.radius_mm + 12 for r in regions]
-    volumes = np.empty((size.volumes, *points.shape[:3]), dtype=np.float32)
+    in_mni = head.transform(to_mni, points)
+    still = BASE * head.sample(blurred, template.affine, in_mni)
+    driven = [number for number, response in enumerate(responses) if response.any()]
+    near = {n: np.linalg.norm(in_mni - regions[n].centre_mm, axis=-1) < regions[n].radius_mm + 12 for n in driven}
+    volumes = np.empty((size.volumes, *still.shape), dtype=np.float32)
     for volume, moved in enumerate(head.motion_matrices(body.motion, centre)):
         where = head.transform(to_mni @ np.linalg.inv(moved), points)
-        change = np.zeros(points.shape[:3], dtype=np.float32)
-        for number, region in enumerate(regions):
-            if responses[number].any():
-                slices = np.nonzero(near[number])[0]
-                change[near[number]] += region.weight(where[near[number]]) * course[number, volume, slices]
+        change = np.zeros(still.shape, dtype=np.float32)
+        for number, voxels in near.items():
+            course = courses[number, volume, np.nonzero(voxels)[0]]
+            change[voxels] += regions[number].weight(where[voxels]) * course
         volumes[volume] = BASE * head.sample(blurred, template.affine, where) * (1 + change / 100)
-    still = volumes[0] if size.volumes else np.zeros(points.shape[:3])
-    _add_physiology(volumes, still, head.sample(template.liquor, template.affine, head.transform(to_mni, points)), body, at)
+    _add_physiology(volumes, still, head.sample(template.liquor, template.affine, in_mni), body, at)
     if unsteady:
         volumes[:3] *= (1 + 0.3 * np.exp(-np.arange(3)))[:, None, None, None].astype(np.float32)
     noisy = _add_noise(volumes, still, size, stream)
-    brain = head.sample(template.brain, template.affine, head.transform(to_mni, points))
-    labels = head.region_labels(head.transform(to_mni, points), brain, regions)
-    sampled = np.stack([np.interp(np.arange(size.volumes) * size.repetition_time, grid, r) for r in responses])
+    labels = head.region_labels(in_mni, head.sample(template.brain, template.affine, in_mni), regions)
+    sampled = np.stack([np.interp(volume_start, time_grid(size), response) for response in responses])
     return Scan(noisy, affine, slice_times(size), sampled, labels, centre)
 
 
@@ -132,17 +139,22 @@ def _add_physiology(volumes: Volume, still: Volume, liquor: Volume, body: Body, 
     spread = 0.6 + 2.0 * ndimage.gaussian_filter(liquor, 1.0)
     everywhere = (BREATH_PERCENT * np.sqrt(2) * breath - AROUSAL_PERCENT * arousal) / 100
     pulsation = CARDIAC_PERCENT * np.sqrt(1.6) * cardiac / 100
-    for volume, still_now in enumerate(volumes):
-        still_now += still * (
-            everywhere[volume, :, None, None] + spread * pulsation[volume, :, None, None]
-        ).astype(np.float32)
+    for volume in range(len(volumes)):
+        change = everywhere[volume, :, None, None] + spread * pulsation[volume, :, None, None]
+        volumes[volume] += still * change.astype(np.float32)
 
 
 def _add_noise(volumes: Volume, still: Volume, size: Size, stream: Stream) -> Volume:
     """Drift, AR(1) noise (one part shared by neighbours) and the Rician floor of a magnitude image."""
     rng = stream("bold noise")
     count = len(volumes)
-    total = (100 / EFFECTS.tsnr) ** 2 - DRIFT_PERCENT**2 - BREATH_PERCENT**2 - (1.2 * CARDIAC_PERCENT) ** 2 - AROUSAL_PERCENT**2
+    total = (
+        (100 / EFFECTS.tsnr / EDGE_LOSS) ** 2
+        - DRIFT_PERCENT**2
+        - BREATH_PERCENT**2
+        - (1.2 * CARDIAC_PERCENT) ** 2
+        - AROUSAL_PERCENT**2
+    )
     sigma = np.float32(BASE * np.sqrt(total) / 100)
     noise = rng.standard_normal(volumes.shape, dtype=np.float32)
     shared = rng.standard_normal(volumes.shape, dtype=np.float32)
@@ -153,9 +165,14 @@ def _add_noise(volumes: Volume, still: Volume, size: Size, stream: Stream) -> Vo
     noise[1:] *= np.float32(np.sqrt(1 - rho**2))
     noise = signal.lfilter([1.0], np.array([1.0, -rho], dtype=np.float32), noise, axis=0)
     time = np.linspace(-1, 1, count)
-    drift = zscore(time + 0.4 * np.cos(np.pi * (time + rng.uniform(-1, 1)))) * (DRIFT_PERCENT / 100)
+    drift = (
+        rng.choice([-1.0, 1.0])
+        * zscore(time + 0.4 * np.cos(np.pi * (time + rng.uniform(-1, 1))))
+        * (DRIFT_PERCENT / 100)
+    )
     amplitude = ndimage.gaussian_filter(rng.standard_normal(still.shape), 3.0, mode="wrap")
     amplitude = 1.0 + 0.3 * amplitude / amplitude.std()
     volumes += sigma * noise + still * amplitude.astype(np.float32) * drift[:, None, None, None].astype(np.float32)
     floor = rng.standard_normal(volumes.shape, dtype=np.float32) * sigma
-    return np.hypot(volumes, floor)
+    magnitude: Volume = np.hypot(volumes, floor)
+    return magnitude

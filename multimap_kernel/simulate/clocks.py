@@ -105,7 +105,9 @@ def make_clocks(
     return Clocks(offset, drift_ppm, hz, samples, volume_time, markers, planted, dummies)
 
 
-def _spoil(exact: Index, period: int, faults: tuple[str, ...], rng: np.random.Generator) -> tuple[Index, dict[str, list[int]]]:
+def _spoil(
+    exact: Index, period: int, faults: tuple[str, ...], rng: np.random.Generator
+) -> tuple[Index, dict[str, list[int]]]:
     """Plant faults; positions of lost, doubled and shifted ones count markers, those of extra ones are samples."""
     markers, planted = exact, {}
     inner = np.arange(2, exact.size - 2)

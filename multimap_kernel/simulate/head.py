@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Volume = NDArray[np.float32]
 
 BRAIN_CENTRE = np.array([0.0, -17.0, 9.0])
-EDGE_MM = 1.5  # how softly a region ends
+EDGE_MM = 1.0  # how softly a region ends
 POINT_SPREAD = 0.42  # standard deviation of the blur of one voxel, in voxel edges: full width at half maximum = an edge
 
 
@@ -57,15 +57,15 @@ class Region:
 
 
 REGIONS = (
-    Region("calcarine", (0, -88, 2), 14, "flicker", EFFECTS.task_percent, 5.5),
-    Region("motor_left", (-38, -22, 56), 13, "tapping", EFFECTS.task_percent, 5.0),
-    Region("occipital_left", (-34, -80, 12), 13, "alpha", EFFECTS.alpha_occipital_percent, 5.5),
-    Region("occipital_right", (34, -80, 12), 13, "alpha", EFFECTS.alpha_occipital_percent, 5.5),
-    Region("parietal_left", (-32, -56, 48), 13, "alpha", EFFECTS.alpha_parietal_percent, 6.0),
-    Region("parietal_right", (32, -56, 48), 13, "alpha", EFFECTS.alpha_parietal_percent, 6.0),
-    Region("thalamus", (0, -18, 8), 12, "alpha", EFFECTS.alpha_thalamus_percent, 4.0),
-    Region("prefrontal", (0, 52, 6), 14, "interaction", EFFECTS.interaction_percent, 5.5),
-    Region("insula_right", (40, 8, 0), 12, "interaction", EFFECTS.interaction_percent, 5.0),
+    Region("calcarine", (0, -86, 2), 15, "flicker", EFFECTS.task_percent, 5.5),
+    Region("motor_left", (-38, -22, 52), 15, "tapping", EFFECTS.task_percent, 5.0),
+    Region("occipital_left", (-34, -80, 12), 15, "alpha", EFFECTS.alpha_occipital_percent, 5.5),
+    Region("occipital_right", (34, -80, 12), 15, "alpha", EFFECTS.alpha_occipital_percent, 5.5),
+    Region("parietal_left", (-32, -56, 46), 15, "alpha", EFFECTS.alpha_parietal_percent, 6.0),
+    Region("parietal_right", (32, -56, 46), 15, "alpha", EFFECTS.alpha_parietal_percent, 6.0),
+    Region("thalamus", (0, -18, 8), 14, "alpha", EFFECTS.alpha_thalamus_percent, 4.0),
+    Region("prefrontal", (0, 52, 6), 15, "interaction", EFFECTS.interaction_percent, 5.5),
+    Region("insula_right", (40, 8, 0), 14, "interaction", EFFECTS.interaction_percent, 5.0),
 )
 
 
@@ -141,7 +141,7 @@ def motion_matrices(motion: Array, centre: Array) -> Array:
     matrices = np.tile(np.eye(4), (len(motion), 1, 1))
     for matrix, (tx, ty, tz, rx, ry, rz) in zip(matrices, motion, strict=True):
         matrix[:3, :3] = rotation(rx, ry, rz)
-        matrix[:3, 3] = centre + (tx, ty, tz) - matrix[:3, :3] @ centre
+        matrix[:3, 3] = centre + np.array([tx, ty, tz]) - matrix[:3, :3] @ centre
     return matrices
 
 

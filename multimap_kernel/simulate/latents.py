@@ -28,7 +28,9 @@ def streams(seed: int, label: str) -> Stream:
     """Independent random generators by name: changing one effect leaves the noise of all others as it was."""
 
     def stream(name: str) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(label.encode()), zlib.crc32(name.encode())]))
+        return np.random.default_rng(
+            np.random.SeedSequence([seed, zlib.crc32(label.encode()), zlib.crc32(name.encode())])
+        )
 
     return stream
 
@@ -79,23 +81,25 @@ def slow_noise(count: int, low_hz: float, high_hz: float, rng: np.random.Generat
 
 def zscore(values: Array) -> Array:
     """Zero mean, unit standard deviation."""
-    centred: Array = values - values.mean()
-    return centred / centred.std()
+    scaled: Array = (values - values.mean()) / values.std()
+    return scaled
 
 
 def draw_events(size: Size, stream: Stream) -> Events:
-    """Blocks of 9 to 13 s with gaps of 4 to 9 s; the conditions come in shuffled pairs, the onsets in no period."""
+    """Blocks of 11 to 15 s with gaps of 4 to 8 s; the conditions come in shuffled pairs, the onsets in no period."""
     rng = stream("events")
     end = size.volumes * size.repetition_time - 10.0
-    onset, duration, condition = [], [], []
+    onset: list[float] = []
+    duration: list[float] = []
+    condition: list[str] = []
     clock = float(rng.uniform(4.0, 9.0))
     while clock < end:
         if len(condition) % 2 == 0:
             pair = [str(name) for name in rng.permutation(CONDITIONS)]
         onset.append(round(clock, 3))
-        duration.append(round(float(rng.uniform(9.0, 13.0)), 3))
+        duration.append(round(float(rng.uniform(11.0, 15.0)), 3))
         condition.append(pair[len(condition) % 2])
-        clock += duration[-1] + float(rng.uniform(4.0, 9.0))
+        clock += duration[-1] + float(rng.uniform(4.0, 8.0))
     return Events(np.array(onset), np.array(duration), tuple(condition))
 
 
@@ -112,15 +116,19 @@ def draw_rhythms(time: Array, arousal: Array, stream: Stream) -> Rhythms:
     """Alpha as bursts whose rate and size wax and wane (0.012-0.045 Hz); theta and beta with log-normal envelopes."""
     rng = stream("alpha")
     vigour = 1.0 / (1.0 + np.exp(-2.5 * slow_noise(time.size, 0.012, 0.045, rng)))
-    bursts = rng.poisson((12.0 + 60.0 * vigour) / 60.0 / GRID_HZ) * (0.25 + vigour) * rng.lognormal(0.0, 0.25, time.size)
+    bursts = (
+        rng.poisson((12.0 + 60.0 * vigour) / 60.0 / GRID_HZ) * (0.25 + vigour) * rng.lognormal(0.0, 0.25, time.size)
+    )
     shape = np.exp(-0.5 * (np.arange(-15, 16) / GRID_HZ / 0.35) ** 2)
     alpha = (0.08 + np.convolve(bursts, shape, "same")) * np.exp(-0.1 * arousal)
     theta = slow_noise(time.size, 0.005, 0.05, stream("theta"))
     beta = slow_noise(time.size, 0.005, 0.05, stream("beta"))
     theta, beta = _free_of_each_other(theta, beta)
     product = theta * beta
-    envelopes = (alpha, np.exp(0.5 * theta), np.exp(0.5 * beta))
-    return Rhythms(time, *(envelope / np.sqrt(np.mean(envelope**2)) for envelope in envelopes), product - product.mean())
+    alpha, theta, beta = (
+        envelope / np.sqrt(np.mean(envelope**2)) for envelope in (alpha, np.exp(0.5 * theta), np.exp(0.5 * beta))
+    )
+    return Rhythms(time, alpha, theta, beta, product - product.mean())
 
 
 def _free_of_each_other(first: Array, second: Array) -> tuple[Array, Array]:

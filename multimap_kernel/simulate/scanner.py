@@ -1,21 +1,21 @@
-"""What the scanner and the amplifier do to the EEG: gradient artifact, movement, upsampling, amplifier noise, integers."""
+"""What scanner and amplifier do to the EEG: gradient artifact, movement, sampling, amplifier noise, integers."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
+from scipy import fft, signal
 
 from multimap_kernel.simulate.clocks import Clocks
 from multimap_kernel.simulate.eeg import CLEAN_HZ, Signal
-from multimap_kernel.simulate.latents import Array, Body, Stream
+from multimap_kernel.simulate.latents import Array, Body
 from multimap_kernel.simulate.sizes import EFFECTS, HARDWARE_LOWPASS_HZ, RESOLUTION_V, Size
 
 WAVE_HZ = 100_000.0
-AMPLIFIER_NOISE_V = 0.4e-6
+AMPLIFIER_NOISE = 6e-8  # V per root Hz: 1 microvolt rms below the hardware's low-pass
 TAIL_S = 0.02  # the hardware filter rings on after the last gradient of a volume
 POSE_GAIN = np.array([0.02, 0.02, 0.02, 1.0, 1.0, 1.0])  # relative change per mm and per rad
-ECHOES = 36
+ECHOES = 64
 
 
 def gradient_waveform(size: Size, rng: np.random.Generator) -> Array:
@@ -46,7 +46,8 @@ def gradient_waveform(size: Size, rng: np.random.Generator) -> Array:
     train = np.concatenate([train, np.zeros((3, round(TAIL_S * WAVE_HZ)))], axis=1)
     lowpass = signal.butter(4, HARDWARE_LOWPASS_HZ, fs=WAVE_HZ, output="sos")
     filtered: Array = signal.sosfilt(lowpass, train, axis=1)
-    return filtered / np.abs(filtered).max(axis=1, keepdims=True)
+    filtered /= np.abs(filtered).max(axis=1, keepdims=True)
+    return filtered
 
 
 def gradient_courses(size: Size, clocks: Clocks, sample_time: Array, rng: np.random.Generator) -> Signal:
@@ -74,7 +75,8 @@ def loop_gains(position: Array, rng: np.random.Generator) -> Array:
     unit = position / np.linalg.norm(position, axis=1, keepdims=True)
     field = np.stack([unit[:, 0], unit[:, 1], unit[:, 2]], axis=1)
     sign = np.where(unit[:, :1] >= 0, 1.0, -1.0)
-    return field * np.array([0.8, 0.5, 0.6]) + sign * 0.4 + 0.2 * rng.standard_normal(field.shape)
+    gains: Array = field * np.array([0.8, 0.5, 0.6]) + sign * 0.4 + 0.2 * rng.standard_normal(field.shape)
+    return gains
 
 
 def pose_courses(size: Size, body: Body, sample_time: Array) -> Signal:
@@ -85,17 +87,22 @@ def pose_courses(size: Size, body: Body, sample_time: Array) -> Signal:
 
 
 def movement_artifact(size: Size, body: Body, time: Array, position: Array, rng: np.random.Generator) -> Signal:
-    """Voltage that a moving loop picks up in the static field, (channel, time) V at 250 Hz: follows the head's speed."""
+    """Voltage of a loop that moves in the static field, (channel, time) V at 250 Hz: follows the head's speed."""
     kernel = np.hanning(round(0.6 * CLEAN_HZ))
     volume = np.clip((time / size.repetition_time).astype(np.int64), 0, size.volumes - 1)
     pose = body.motion[volume] * np.array([1.0, 1.0, 1.0, 80.0, 80.0, 80.0])  # a radian at 80 mm
     speed = np.stack([np.convolve(np.diff(column, prepend=column[0]), kernel, "same") for column in pose.T])
     pattern = position / np.linalg.norm(position, axis=1, keepdims=True) @ rng.standard_normal((3, 6))
-    return (40e-6 * pattern @ speed).astype(np.float32)
+    voltage: Signal = (40e-6 * pattern @ speed).astype(np.float32)
+    return voltage
 
 
 def record(
-    slow: Signal, slow_start_s: float, clocks: Clocks, artifact: tuple[Array, Signal, Array, Signal] | None, rng: np.random.Generator
+    slow: Signal,
+    slow_start_s: float,
+    clocks: Clocks,
+    artifact: tuple[Array, Signal, Array, Signal] | None,
+    rng: np.random.Generator,
 ) -> NDArray[np.int16]:
     """Sample everything on the EEG clock and write 16-bit integers, (time, channel).
 
@@ -123,11 +130,11 @@ def record(
     scale = np.float32(1 / RESOLUTION_V)
     for channel, values in enumerate(slow):
         spectrum = np.zeros(fast_count // 2 + 1, dtype=np.complex64)
-        half = np.fft.rfft(values)
+        half = fft.rfft(values)
         spectrum[: half.size - 1] = half[:-1] * factor
-        fast = np.fft.irfft(spectrum, fast_count).astype(np.float32)
+        fast = fft.irfft(spectrum, fast_count)
         written = fast[low] * (1 - part) + fast[low + 1] * part
-        written += np.float32(AMPLIFIER_NOISE_V) * rng.standard_normal(clocks.samples, dtype=np.float32)
+        written += _amplifier_noise(clocks, rng)
         if artifact:
             gains, courses, pose_gains, poses = artifact
             pickup = gains[channel].astype(np.float32) @ courses
@@ -136,8 +143,20 @@ def record(
     return counts
 
 
+def _amplifier_noise(clocks: Clocks, rng: np.random.Generator) -> Signal:
+    """White noise behind the hardware's low-pass, V."""
+    white = rng.standard_normal(clocks.samples, dtype=np.float32)
+    white *= np.float32(AMPLIFIER_NOISE * np.sqrt(clocks.sampling_hz / 2))
+    if clocks.sampling_hz <= 2 * HARDWARE_LOWPASS_HZ:
+        return white
+    numerator, denominator = signal.butter(2, HARDWARE_LOWPASS_HZ, fs=clocks.sampling_hz)
+    filtered: Signal = signal.lfilter(numerator.astype(np.float32), denominator.astype(np.float32), white)
+    return filtered
+
+
 def scaled_gains(gains: Array, courses: Signal, eeg_channels: int) -> Array:
     """Gains (channel, 3) such that the median scalp channel sees the artifact's nominal peak-to-peak voltage."""
     inside = courses[:, courses.shape[1] // 3 : courses.shape[1] // 3 + 20_000]  # 4 s: two volumes
     height = np.ptp(gains[:eeg_channels] @ inside, axis=1)
-    return gains * (EFFECTS.gradient_mv * 1e-3 / np.median(height))
+    scaled: Array = gains * (EFFECTS.gradient_mv * 1e-3 / np.median(height))
+    return scaled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -158,11 +157,19 @@ def _simulate(study: Path, names: Names, size: Size, parameters: dict[str, Any])
     under_cap = in_scanner if coupling != 0 else latents.draw_body(size, stream, name="other body", still=still)
     events = latents.draw_events(size, stream)
     rhythms = latents.draw_rhythms(in_scanner.time, under_cap.arousal, stream)
-    strength = {"alpha": 1.0 if coupling == "interaction" else coupling, "interaction": float(coupling == "interaction")}
+    strength = {
+        "alpha": 1.0 if coupling == "interaction" else coupling,
+        "interaction": float(coupling == "interaction"),
+    }
     responses = np.stack(
         [
             bold.regional_response(
-                region, events, rhythms, size, coupling=strength.get(region.driver, 0.0), task_effect=parameters["task_effect"]
+                region,
+                events,
+                rhythms,
+                size,
+                coupling=strength.get(region.driver, 0.0),
+                task_effect=parameters["task_effect"],
             )
             for region in head.REGIONS
         ]
@@ -184,14 +191,20 @@ def _simulate(study: Path, names: Names, size: Size, parameters: dict[str, Any])
     truth.write(
         study,
         names.label,
-        truth.Truth(parameters, size, clocks, in_scanner, under_cap, rhythms, events, clean, pulse, scan, to_mni, responses),
+        truth.Truth(
+            parameters, size, clocks, in_scanner, under_cap, rhythms, events, clean, pulse, scan, to_mni, responses
+        ),
     )
 
 
 def _write_bold(study: Path, names: Names, size: Size, scan: bold.Scan, events: latents.Events, clocks: Clocks) -> None:
     stem = names.folder(study) / "func" / names.label
     bids.write_image(
-        Path(f"{stem}_bold.nii.gz"), scan.volumes, scan.affine, repetition_time=size.repetition_time, slope=bids.BOLD_SLOPE
+        Path(f"{stem}_bold.nii.gz"),
+        scan.volumes,
+        scan.affine,
+        repetition_time=size.repetition_time,
+        slope=bids.BOLD_SLOPE,
     )
     bids.write_bold_sidecars(stem, names.task, size.repetition_time, scan.slice_time, events, clocks.dummies)
     eeg_start = SCAN_START - timedelta(seconds=round(clocks.offset_s, 3))

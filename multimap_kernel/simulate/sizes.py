@@ -62,10 +62,9 @@ class Effects:
     task_percent
         BOLD at the plateau of a long block, in the task's regions, %.
     alpha_occipital_percent, alpha_parietal_percent, alpha_thalamus_percent
-        BOLD in the half of the volumes with the most alpha minus BOLD in the other half (median split of the alpha
-        envelope after the region's HRF), %.
+        BOLD for one standard deviation of the alpha envelope after the region's HRF, %.
     interaction_percent
-        The same split for the product of the theta and beta envelopes, %; with ``coupling="interaction"`` only.
+        The same for the product of the z-scored log envelopes of theta and beta; ``coupling="interaction"`` only.
     tsnr
         Mean over standard deviation in time of the still head, median over the brain (drift and physiology included).
     autocorrelation
@@ -136,18 +135,20 @@ def describe(size: str = "demo") -> str:
     """
     what, effect = find_size(size), EFFECTS
     grid, edges = "x".join(map(str, what.grid)), "x".join(f"{edge:g}" for edge in what.voxel_mm)
-    lines = [
-        f"size            {size}: {grid} voxels of {edges} mm, {what.volumes} volumes, TR {what.repetition_time:g} s; "
-        f"{len(what.channels)} EEG channels + ECG, {SCANNER_EEG_HZ:g} Hz ({PLAIN_EEG_HZ:g} Hz without artifacts)",
-        f"task            {effect.task_percent:+g} % BOLD at the plateau (flicker: calcarine; tapping: left motor)",
-        f"alpha           {effect.alpha_occipital_percent:+g} % occipital, {effect.alpha_parietal_percent:+g} % parietal, "
-        f"{effect.alpha_thalamus_percent:+g} % thalamus: volumes with most minus with least alpha (median split)",
-        f"interaction     {effect.interaction_percent:+g} % by theta x beta (median split), coupling='interaction' only",
-        f"tSNR            {effect.tsnr:g} (median over the brain, no motion)",
-        f"AR(1)           {effect.autocorrelation:g}",
-        f"alpha SNR       {effect.alpha_snr:g} (rms over background rms, 8-12 Hz, channel with the most alpha)",
-        f"gradient        {effect.gradient_mv:g} mV peak to peak (median over channels)",
-        f"pulse           {effect.pulse_uv:g} uV peak to peak (mean beat, median over channels)",
-        f"background      {effect.background_uv:g} uV rms, 1/f; flicker SNR {effect.flicker_snr:g}",
-    ]
+    rate = f"{SCANNER_EEG_HZ:g} Hz ({PLAIN_EEG_HZ:g} Hz without artifacts)"
+    facts = {
+        "size": f"{size}: {grid} voxels of {edges} mm, {what.volumes} volumes, TR {what.repetition_time:g} s",
+        "EEG": f"{len(what.channels)} channels + ECG, {rate}",
+        "task": f"{effect.task_percent:+g} % BOLD at the plateau (flicker: calcarine, tapping: left motor cortex)",
+        "alpha": f"{effect.alpha_occipital_percent:+g} % occipital, {effect.alpha_parietal_percent:+g} % parietal, "
+        f"{effect.alpha_thalamus_percent:+g} % thalamus, BOLD for one standard deviation of alpha after the HRF",
+        "interaction": f"{effect.interaction_percent:+g} % for one standard deviation of theta x beta (if asked for)",
+        "tSNR": f"{effect.tsnr:g} (median over the brain, head still)",
+        "AR(1)": f"{effect.autocorrelation:g}",
+        "alpha SNR": f"{effect.alpha_snr:g} (rms over background rms, 8-12 Hz, channel with the most alpha)",
+        "gradient": f"{effect.gradient_mv:g} mV peak to peak (median over channels)",
+        "pulse": f"{effect.pulse_uv:g} uV peak to peak (mean beat, median over channels)",
+        "background": f"{effect.background_uv:g} uV rms (1-45 Hz, 1/f), flicker SNR {effect.flicker_snr:g}",
+    }
+    lines = [f"{name:<12} {fact}" for name, fact in facts.items()]
     return "\n".join(lines)

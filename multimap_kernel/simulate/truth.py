@@ -50,7 +50,9 @@ def exists(study: Path, label: str, parameters: dict[str, Any]) -> bool:
     stored = json.loads(file.read_text(encoding="utf-8"))
     known = {"format": FORMAT, **parameters}
     found = {"format": stored.get("format"), **stored.get("parameters", {})}
-    different = [f"{name}={found.get(name)!r} (asked for {value!r})" for name, value in known.items() if found.get(name) != value]
+    different = [
+        f"{name}={found.get(name)!r} (asked for {value!r})" for name, value in known.items() if found.get(name) != value
+    ]
     if different:
         raise SimulationError(
             f"{study} already holds a simulated session {label} with {', '.join(different)}; "
@@ -66,9 +68,7 @@ def write(study: Path, label: str, what: Truth) -> None:
     np.savez(Path(f"{stem}_truth.npz"), **_arrays(what))  # zip entries of NumPy carry no time stamp
     mni = head.load_head(2)
     labels = head.region_labels(head.grid_points(mni.brain.shape, mni.affine), mni.brain, head.REGIONS)
-    bids.write_image(
-        Path(f"{stem}_space-MNI152NLin2009aSym_res-2_dseg.nii.gz"), labels.transpose(2, 1, 0), mni.affine
-    )
+    bids.write_image(Path(f"{stem}_space-MNI152NLin2009aSym_res-2_dseg.nii.gz"), labels.transpose(2, 1, 0), mni.affine)
     bids.write_image(Path(f"{stem}_space-native_dseg.nii.gz"), what.scan.labels, what.scan.affine)
     bids.write_json(path(study, label), _facts(label, what))
 

@@ -245,7 +245,7 @@ def _page(layers: Sequence[Layer], source: str) -> str:
             "passes": layer.passes,
             "statistic": layer.statistic,
             "limits": list(layer.limits),
-            "legend": "; ".join(filter(None, (layer.legend, layer.note, layer.null))),
+            "legend": "; ".join(filter(None, (layer.legend, layer.note, f"null: {layer.null}"))),
             "peak": peak_position(layer).tolist(),
             "positive": POSITIVE,
             "negative": NEGATIVE,

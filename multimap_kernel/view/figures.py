@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -179,12 +180,12 @@ def carpet_figure(ds: xr.Dataset, *, voxels: int = 1500) -> Figure:
     return figure
 
 
-def time_window(ds: xr.Dataset, channel: str, start: float, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Times (s) and potential (µV) of one channel between ``start`` and ``start + seconds``."""
+def time_window(ds: xr.Dataset, channels: Sequence[str], start: float, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Times (s) and potential (channel, time; µV) between ``start`` and ``start + seconds``."""
     first, frequency, count = sampling(ds)
     begin = int(np.clip(np.ceil((start - first) * frequency), 0, count))
     end = int(np.clip(np.ceil((start + seconds - first) * frequency), begin, count))
-    values = ds["eeg"].sel(channel=channel).isel(time=slice(begin, end)).values
+    values = ds["eeg"].isel(time=slice(begin, end)).sel(channel=list(channels)).values
     return first + np.arange(begin, end) / frequency, values * 1e6
 
 

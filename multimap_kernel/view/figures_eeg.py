@@ -5,6 +5,7 @@ from __future__ import annotations
 import mne
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -59,32 +60,31 @@ def cleaning_figure(
     rows = figure.subplots(3, 1, height_ratios=(1, 1, 1.6))
     pairs = ((before, "before", GREY), (after, "after", BLUE))
     for axes, (ds, name, colour) in zip(rows, pairs, strict=False):
-        time, potential = time_window(ds, channel, start, seconds)
-        axes.plot(time, potential, color=colour, linewidth=0.8)
+        time, potential = time_window(ds, [channel], start, seconds)
+        axes.plot(time, potential[0], color=colour, linewidth=0.8)
         axes.set(ylabel=f"{name} (µV)", xlim=(start, start + seconds))
         volumes = np.arange(np.ceil(start / repetition_time), (start + seconds) / repetition_time) * repetition_time
         mark(axes, volumes, ORANGE, "start of a volume")
     rows[0].legend(loc="upper right", fontsize=8)
     rows[1].set_xlabel("scanner time (s)")
     for ds, name, colour in pairs:
-        _, potential = time_window(ds, channel, begin, span)
+        potential = time_window(ds, [channel], begin, span)[1][0]
         rate = sampling(ds).frequency
         grid, density = welch(potential, rate, nperseg=min(potential.size, int(8 * rate)))
         rows[2].semilogy(grid[1:], np.sqrt(density[1:]), color=colour, linewidth=1.0, label=name)
-    highest = min(sampling(after).frequency / 2, 100.0)
-    mark(
-        rows[2],
-        np.arange(1, highest * repetition_time) / repetition_time,
-        "0.85",
-        f"n / TR ({1 / repetition_time:.3g} Hz)",
-    )
-    if slices:
-        harmonic = slices / repetition_time
-        mark(rows[2], np.arange(harmonic, highest, harmonic), RED, f"slice harmonics ({harmonic:.3g} Hz)")
-    rows[2].set(xlabel="frequency (Hz)", ylabel="density (µV/√Hz)", xlim=(0, highest))
+    rows[2].set(xlabel="frequency (Hz)", ylabel="density (µV/√Hz)", xlim=(0, min(sampling(after).frequency / 2, 100.0)))
+    _mark_harmonics(rows[2], repetition_time, slices)
     rows[2].legend(loc="upper right", ncols=4, fontsize=8)
     figure.suptitle(f"Cleaning of channel {channel}")
     return figure
+
+
+def _mark_harmonics(axes: Axes, repetition_time: float, slices: int) -> None:
+    volume, highest = 1 / repetition_time, axes.get_xlim()[1]
+    mark(axes, np.arange(volume, highest, volume), "0.85", f"n / TR ({volume:.3g} Hz)")
+    if slices:
+        harmonic = slices * volume
+        mark(axes, np.arange(harmonic, highest, harmonic), RED, f"slice harmonics ({harmonic:.3g} Hz)")
 
 
 def _strongest(before: xr.Dataset, after: xr.Dataset, start: float, seconds: float) -> str:
@@ -94,7 +94,7 @@ def _strongest(before: xr.Dataset, after: xr.Dataset, start: float, seconds: flo
         kept = [name for name in kept if kinds[name] == "eeg"]
     if not kept:
         raise InputError("cleaning_figure: one EEG channel must be in both recordings, found none")
-    return max(kept, key=lambda name: float(np.std(time_window(before, name, start, seconds)[1])))
+    return kept[int(time_window(before, kept, start, seconds)[1].std(1).argmax())]
 
 
 def beats_figure(ds: xr.Dataset, *, start: float | None = None, seconds: float = 10.0) -> Figure:
@@ -103,7 +103,8 @@ def beats_figure(ds: xr.Dataset, *, start: float | None = None, seconds: float =
     Parameters
     ----------
     ds
-        ``r_peak (beat; s)`` and, for the trace, ``eeg (channel, time; V)`` with a channel of type ``ecg``.
+        ``r_peak (beat; s)``, NaN where there is none; for the trace ``eeg (channel, time; V)`` with a channel of type
+        ``ecg``.
     start, seconds
         Window of the trace, s; by default in the middle.
 
@@ -112,15 +113,15 @@ def beats_figure(ds: xr.Dataset, *, start: float | None = None, seconds: float =
     The ECG (µV) with the beats, and the heart rate (beats per minute) over the session.
     """
     require(ds, "r_peak", where="beats_figure")
-    peaks = np.sort(ds["r_peak"].values)
+    peaks = beat_times(ds)
     names = ds["channel"].values[ds["channel_type"].values.astype(str) == "ecg"] if "channel_type" in ds else []
     figure = Figure(figsize=(9, 4.2 if len(names) else 2.4), layout="constrained")
     panels = figure.subplots(2 if len(names) else 1, 1, squeeze=False)[:, 0]
     if len(names):
         first, frequency, count = sampling(ds)
         start = first + count / frequency / 2 - seconds / 2 if start is None else start
-        time, potential = time_window(ds, str(names[0]), start, seconds)
-        panels[0].plot(time, potential, color=GREY, linewidth=0.8)
+        time, potential = time_window(ds, [str(names[0])], start, seconds)
+        panels[0].plot(time, potential[0], color=GREY, linewidth=0.8)
         mark(panels[0], peaks[(peaks >= start) & (peaks < start + seconds)], RED, "beat")
         panels[0].set(xlabel="scanner time (s)", ylabel=f"{names[0]} (µV)", xlim=(start, start + seconds))
         panels[0].legend(loc="upper right", fontsize=8)
@@ -130,6 +131,12 @@ def beats_figure(ds: xr.Dataset, *, start: float | None = None, seconds: float =
     middle = f", median {60 / np.median(interval):.0f} per minute" if interval.size else ""
     figure.suptitle(f"Heart: {peaks.size} beats{middle}")
     return figure
+
+
+def beat_times(ds: xr.Dataset) -> np.ndarray:
+    """Times (beat,) of the beats in order, s, without the places that hold none."""
+    peaks = ds["r_peak"].values
+    return np.sort(peaks[np.isfinite(peaks)])
 
 
 def sensor_figure(ds: xr.Dataset, *, alpha: float = 0.05) -> Figure:

@@ -20,7 +20,7 @@ from multimap_kernel.view.scene import NEGATIVE, POSITIVE, peak_position
 _STEP = 1.5  # mm per pixel of the slices
 _WIDTH = 10.0  # inches
 _BAR = 0.09  # of the width, for the colour bar
-_TITLE = 0.45  # inches above each row
+_TITLE = 0.6  # inches above each row
 
 
 def map_figure(layers: Sequence[Layer], *, slices: int = 7) -> Figure:
@@ -59,9 +59,10 @@ def map_figure(layers: Sequence[Layer], *, slices: int = 7) -> Figure:
         bar = figure.add_axes((1 - _BAR + 0.02, bottom + 0.12 * row / height, 0.012, 0.76 * row / height))
         _draw_bar(bar, layer)
         top = bottom + row / height
-        figure.text(0.008, top + 0.22 / height, layer.title, fontsize=10.5, fontweight="bold")
-        words = "; ".join(filter(None, (layer.legend, layer.note, layer.null)))
-        figure.text(0.008, top + 0.05 / height, words, fontsize=8.5, color=GREY)
+        words = "; ".join(filter(None, (layer.legend, layer.note)))
+        figure.text(0.008, top + 0.37 / height, layer.title, fontsize=10.5, fontweight="bold")
+        figure.text(0.008, top + 0.21 / height, words, fontsize=8.5)
+        figure.text(0.008, top + 0.06 / height, f"null: {layer.null}", fontsize=8, color=GREY)
     return figure
 
 

@@ -227,7 +227,7 @@ def _null_of(ds: xr.Dataset) -> np.ndarray:
 
 def _null_words(ds: xr.Dataset) -> str:
     if "null" not in ds.variables:
-        return "null unknown"
+        return "unknown"
     told = json.loads(str(ds["null"].values))
     least = f", n = {told['n']}, p ≥ {told['smallest_p']:.2g}" if told.get("n") else ""
     return f"{told['method']}{least}"

@@ -10,7 +10,7 @@ import xarray as xr
 
 from multimap_kernel.schema import Alignment, Fit
 from multimap_kernel.view.figures import alignment_figure, carpet_figure, motion_figure
-from multimap_kernel.view.figures_eeg import beats_figure, cleaning_figure, sensor_figure
+from multimap_kernel.view.figures_eeg import beat_times, beats_figure, cleaning_figure, sensor_figure
 from multimap_kernel.view.figures_maps import map_figure, score_figure
 from multimap_kernel.view.layers import Layer
 from multimap_kernel.view.report import Section
@@ -92,7 +92,7 @@ def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tupl
         made.append(Section("EEG before and after cleaning", figure=figure))
     else:
         left_out.append("EEG before and after cleaning: one of the two is not there")
-    if results.clean is not None and results.clean.sizes.get("beat", 0) > 1:
+    if results.clean is not None and "r_peak" in results.clean and beat_times(results.clean).size > 1:
         made.append(Section("Heart beats", figure=beats_figure(results.clean)))
     else:
         left_out.append("heart beats: none were looked for or found")
@@ -141,7 +141,7 @@ def session_facts(results: SessionResults) -> Rows:
         over = int((displacement > 0.5).sum())
         rows.append(("framewise displacement", f"mean {np.nanmean(displacement):.3f} mm; {over} volumes over 0.5 mm"))
     if results.clean is not None and "r_peak" in results.clean:
-        peaks = np.sort(results.clean["r_peak"].values)
+        peaks = beat_times(results.clean)
         rate = f", median {60 / np.median(np.diff(peaks)):.0f} per minute" if peaks.size > 1 else ""
         rows.append(("heart beats", f"{peaks.size}{rate}"))
     if results.fit is not None:
@@ -154,7 +154,9 @@ def session_facts(results: SessionResults) -> Rows:
             )
         )
     heat = [layer for layer in results.layers if layer.kind == "heat"]
-    rows.extend((layer.title, "; ".join(filter(None, (layer.legend, layer.note, layer.null)))) for layer in heat)
+    rows.extend(
+        (layer.title, "; ".join(filter(None, (layer.legend, layer.note, f"null: {layer.null}")))) for layer in heat
+    )
     return tuple(rows)
 
 

@@ -17,7 +17,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-    """Start the kernel from a freshly installed kernelspec; gives a function from code to (text, html)."""
+    """Start the kernel from a freshly installed kernelspec; gives a function from code to (text, all formats)."""
     prefix = tmp_path_factory.mktemp("prefix")
     told = subprocess.run(
         [sys.executable, "-m", "multimap_kernel.kernelspec", "install", "--prefix", str(prefix)],
@@ -42,7 +42,7 @@ def ask(tmp_path_factory):
         assert reply["content"]["status"] == "ok", reply["content"]
         data = [content["data"] for content in seen if "data" in content]
         text = "".join(content["text"] for content in seen if "text" in content)
-        return (data[-1]["text/plain"], data[-1].get("text/html", "")) if data else (text, "")
+        return (data[-1]["text/plain"], data[-1]) if data else (text, {})
 
     yield run
     client.stop_channels()
@@ -62,14 +62,19 @@ def test_kernel__has_the_verbs_at_hand_and_imports_nothing_heavy(ask):
 
 def test_multimap__shows_store_cluster_and_session(ask):
     ask("store, session = 'gs://lab/store', 'sub-01_task-rest'")
-    text, html = ask("%multimap")
+    text, formats = ask("%multimap")
     assert "gs://lab/store" in text
     assert "none; mm.run starts its own" in text
-    assert "<td" in html
-    assert "sub-01_task-rest" in html
+    assert "<td" in formats["text/html"]
+    assert "sub-01_task-rest" in formats["text/html"]
     text, _ = ask(
         "with mm.cluster(mm.Runtime(cluster={'kind': 'local', 'workers': 1, 'memory': '400MiB'})):\n"
         "    print(get_ipython().run_line_magic('multimap', ''))"
     )
     assert ": 1 workers, 0.4 GiB in all" in text
     assert "dashboard http://127.0.0.1:" in text
+
+
+def test_kernel__shows_figures_that_were_made_without_pyplot(ask):
+    _, formats = ask("from matplotlib.figure import Figure\nFigure(figsize=(1, 1))")
+    assert formats["image/png"].startswith("iVBOR")

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from nilearn.glm.contrasts import compute_contrast
 from nilearn.glm.first_level import make_first_level_design_matrix, run_glm
+from real import CATEGORIES, DRIFT_PPM, OFFSET_S, REPETITION_TIME, SAMPLING, VOLUMES, lay_out
 
 import multimap_kernel as mm
-from real import CATEGORIES, DRIFT_PPM, OFFSET_S, REPETITION_TIME, SAMPLING, VOLUMES, lay_out
 
 pytestmark = pytest.mark.line
 

@@ -40,9 +40,9 @@ def test_coupling_map__finds_the_planted_voxels_band_and_channel(ds, maps):
 
 def test_coupling_map__says_what_its_null_is(maps):
     told = json.loads(str(maps["null"].values))
-    assert (told["n"], told["smallest_p"]) == (91, 0.01087)
+    assert (told["n"], told["smallest_p"]) == (199, 0.005)
     assert np.isfinite(maps["null_maximum"]).all()
-    assert float(maps["p_fwe"].min()) >= 1 / 92 - 1e-7
+    assert float(maps["p_fwe"].min()) >= 1 / 200 - 1e-7
 
 
 def test_coupling_map__null_seeds_give_no_family():
@@ -55,12 +55,11 @@ def test_coupling_map__null_seeds_give_no_family():
 
 def test_coupling_map__eeg_that_ends_early_uses_the_covered_volumes(ds):
     short = analysis_dataset(5, coupling=2.0, task=1.0, eeg_end=182.0)
-    got = coupling_map(short, lags_s=LAGS)
-    assert json.loads(str(got["null"].values))["n"] == 91 - 29
-    assert got["null_maximum"].isnull().sum() == 29
+    got = coupling_map(short, lags_s=LAGS, high_pass_hz=1e-4)  # no cosines: they would differ between the two
     cut = short.isel(time=slice(91), event=short["event_onset"].values < 182)
-    expected = coupling_map(cut, lags_s=LAGS)["statistic"]
-    assert np.corrcoef(of_voxels(got["statistic"], ds).ravel(), of_voxels(expected, ds).ravel())[0, 1] > 0.97
+    expected = coupling_map(cut, lags_s=LAGS, high_pass_hz=1e-4)
+    np.testing.assert_allclose(got["statistic"].values, expected["statistic"].values, atol=1e-3)
+    np.testing.assert_allclose(got["null_maximum"].values, expected["null_maximum"].values, atol=1e-3)
 
 
 def test_coupling_map__hole_in_the_eeg_changes_little(ds, maps):

@@ -124,7 +124,7 @@ def test_activation_map__dummies_do_not_count(ds):
 
 
 def test_activation_map__refuses_what_it_cannot_answer(ds):
-    with pytest.raises(SchemaError, match="event_onset .* must be there"):
+    with pytest.raises(SchemaError, match=r"event_onset .* must be there"):
         activation_map(analysis_dataset(0, events=False), contrasts={})
     with pytest.raises(InputError, match="needs events, found none"):
         activation_map(ds.isel(event=slice(0)), contrasts={})

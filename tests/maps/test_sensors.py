@@ -19,12 +19,17 @@ def maps(ds):
     return sensor_map(ds, contrasts={})
 
 
-def test_sensor_map__finds_the_planted_power_change(maps):
-    planted = maps.sel(condition="go", band="beta", channel="E0")
-    assert float(planted["effect"]) == pytest.approx(60, abs=20)  # background power wanders by half of itself
-    assert float(planted["p_fwe"]) < 0.05
-    rest = maps["p_fwe"].where((maps["band"] != "beta") | (maps["channel"] != "E0"))
-    assert float(rest.min()) > 0.05
+def test_sensor_map__finds_the_planted_power_change():
+    change, found, wrong = [], [], []
+    for seed in range(10):
+        got = sensor_map(analysis_dataset(seed), contrasts={})
+        planted = (got["band"] == "beta") & (got["channel"] == "E0")
+        change.append(np.log1p(float(got["effect"].where(planted).max()) / 100))
+        found.append(float(got["p_fwe"].where(planted).min()) < 0.05)
+        wrong.append(float(got["p_fwe"].where(~planted).min()) < 0.05)
+    assert np.mean(change) == pytest.approx(np.log(1.6), abs=0.15)  # the background wanders by 0.5
+    assert sum(found) >= 8
+    assert sum(wrong) <= 2
 
 
 def test_sensor_map__says_what_its_null_is(maps):

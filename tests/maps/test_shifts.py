@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from multimap_kernel.maps.shifts import BINS, basis, distinct_shifts, shifted_rows, strongest, unit_residuals
+from multimap_kernel.maps.shifts import (
+    BINS,
+    basis,
+    distinct_shifts,
+    shifted_rows,
+    strongest,
+    surrogate_rows,
+    unit_residuals,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +59,17 @@ def test_strongest__nan_regressor_and_voxel_never_win():
     assert got.chosen.tolist() == [1, 1, -1, 1]
     assert np.isnan(got.best[2])
     assert got.counts.sum() == 3
+
+
+@pytest.mark.parametrize("count", [60, 61])
+def test_surrogate_rows__keep_spectrum_and_cross_spectrum(count):
+    regressors = np.random.default_rng(2).standard_normal((count, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])
+    nothing = np.zeros((count, 0))
+    rows = surrogate_rows(regressors, 0, nothing)
+    np.testing.assert_allclose(rows[:, 0], (regressors / np.linalg.norm(regressors, axis=0)).T, atol=1e-6)
+    spectrum = np.fft.rfft(rows, axis=2)
+    np.testing.assert_allclose(np.abs(spectrum), np.abs(spectrum[:, :1]).repeat(200, axis=1), atol=1e-5)
+    cross = spectrum[0] * spectrum[1].conj()
+    np.testing.assert_allclose(cross, cross[:1].repeat(200, axis=0), atol=1e-5)
+    assert np.abs(rows[0, 1:] @ rows[0, 0]).max() < 0.9  # none is the real one again
+    np.testing.assert_array_equal(rows, surrogate_rows(regressors, 0, nothing))

@@ -56,5 +56,5 @@ def test_smooth__chunks_change_nothing(ds, voxel, time):
 def test_smooth__refuses_negative_width_and_missing_mask(ds):
     with pytest.raises(InputError, match="fwhm_mm must be 0 or more, found -1"):
         smooth(ds, fwhm_mm=-1.0)
-    with pytest.raises(SchemaError, match="mask .* must be there"):
+    with pytest.raises(SchemaError, match=r"mask .* must be there"):
         smooth(ds.drop_vars("mask"), fwhm_mm=3.0)

@@ -68,6 +68,14 @@ def test_session_sections__whole_session():
     assert "n = 199, p ≥ 0.005" in facts["rest · BOLD (activation, t)"]
 
 
+def test_session_sections__no_beat_found_is_left_out():
+    clean = planted.eeg(250.0, artifact=False)
+    clean["r_peak"] = clean["r_peak"] * np.nan
+    sections, left_out = session_sections(SessionResults(planted.alignment(), clean=clean))
+    assert "heart beats: none were looked for or found" in left_out
+    assert dict(sections[0].table)["heart beats"] == "0"
+
+
 def test_session_sections__only_an_alignment_says_what_is_missing():
     sections, left_out = session_sections(SessionResults(planted.alignment()))
     assert [section.title for section in sections] == ["Facts", "Clocks"]
