@@ -33,6 +33,8 @@ _HOME = {
     "decimate": "eeg.decimation",
     "remove_pulse_artifact": "eeg.pulse",
     "clean": "eeg.cleaning",
+    "motion_matrices": "fmri.rigid",
+    "estimate_normalisation": "fmri.registration",
     "normalise": "fmri.normalise",
     "confounds": "fmri.confounds",
     "band_power": "eeg.power",

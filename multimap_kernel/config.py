@@ -136,7 +136,7 @@ class Map(_Part):
     hrf: Literal["spm", "glover"] = "spm"
     lags_s: tuple[float, ...] = Field((0.0, 2.0, 4.0), description="shift of the convolved band power against BOLD")
     noise: Literal["ar1", "ols"] = "ar1"
-    smoothing_mm: float = Field(6.0, ge=0, description="full width at half maximum of the Gaussian")
+    smoothing_mm: float = Field(8.0, ge=0, description="full width at half maximum of the Gaussian")
     seed: int = 0
 
 

@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
-from sklearn.metrics import roc_auc_score
 
 import multimap_kernel as mm
-from multimap_kernel.pipeline import STEPS, Inputs
-from multimap_kernel.pipeline.run import line
+from multimap_kernel.pipeline import Inputs, line
 from multimap_kernel.simulate import simulate_session
 
 CLEAN = mm.Recipe.parse(
@@ -47,10 +44,4 @@ def tiny_maps(folder: Path, seed: int, **effects) -> dict[str, xr.Dataset]:
     return walk(folder, CLEAN)["map"]
 
 
-def auc(statistic: np.ndarray, region: np.ndarray, elsewhere: np.ndarray) -> float:
-    """Area under the curve: voxels of a region against voxels where nothing was planted; NaN left out."""
-    use = np.isfinite(statistic) & (region | elsewhere)
-    return float(roc_auc_score(region[use], statistic[use]))
-
-
-__all__ = ["CLEAN", "STEPS", "auc", "tiny_maps", "walk"]
+__all__ = ["CLEAN", "tiny_maps", "walk"]

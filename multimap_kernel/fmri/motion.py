@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.delayed import delayed
-from dask.graph_manipulation import bind
 
 from multimap_kernel import schema
 from multimap_kernel.fmri.blocks import finish, from_task, in_blocks, small, volume_axis
@@ -19,15 +17,18 @@ from multimap_kernel.fmri.rigidfit import Target, fit_pose, make_targets
 
 SAMPLES = 15
 """Volumes that the reference is the median of."""
+WIDTH = 16
+"""Blocks that are joined at a time."""
 FEWEST_VOXELS = 4
 """Along each axis; with fewer, motion across that axis cannot be seen."""
 
 
-class _Voxels(NamedTuple):
-    """Which voxels (z, y, x) are finite in all volumes, and which are not constant."""
+class _Part(NamedTuple):
+    """What is known of some volumes: motion (time, parameter), least and greatest value of each voxel (z, y, x)."""
 
-    finite: np.ndarray
-    changing: np.ndarray
+    motion: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 def realign(ds: xr.Dataset, *, backend: Literal["native", "none"] = "native") -> xr.Dataset:
@@ -72,20 +73,12 @@ def realign(ds: xr.Dataset, *, backend: Literal["native", "none"] = "native") ->
     bold = ds["bold"]
     _check(bold, backend)
     blocks = in_blocks(bold)
-    chosen = _spread(ds)
-    voxels = delayed(_judge)([_extent(block) for block in blocks.to_delayed().ravel()])
-    reference = delayed(_reference)(blocks[chosen], voxels, to_world, backend)
-    shape = (ds.sizes["time"], len(PARAMETERS))
-    if backend == "native":
-        targets = delayed(make_targets)(reference, to_world)
-        # Read again once the reference is there: the same tasks would keep the whole run in memory until then.
-        again = bind(blocks, reference)
-        fitted = [_fit_block(block, targets, to_world) for block in again.to_delayed().ravel()]
-        motion = from_task(delayed(_complete)(fitted), shape, np.float64)
-    else:
-        motion = da.zeros(shape, chunks=-1)
-    mask = from_task(delayed(_mask)(reference, to_world, voxels), bold.shape[1:], bool)
-    shown = from_task(delayed(_hide)(reference, voxels), bold.shape[1:], np.float32)
+    reference = delayed(_reference)(blocks[_spread(ds)], to_world, backend)
+    targets = delayed(make_targets)(reference, to_world) if backend == "native" else None
+    run = delayed(_judge)(_join_all([_look(block, targets, to_world) for block in blocks.to_delayed().ravel()]))
+    motion = from_task(delayed(_complete)(run), (ds.sizes["time"], len(PARAMETERS)), np.float64)
+    mask = from_task(delayed(_mask)(reference, to_world, run), bold.shape[1:], bool)
+    shown = from_task(delayed(_hide)(reference, run), bold.shape[1:], np.float32)
     result = xr.Dataset(
         {
             "motion": (("time", "parameter"), motion),
@@ -125,34 +118,61 @@ def _spread(ds: xr.Dataset) -> np.ndarray:
 
 
 @delayed
-def _extent(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest value of each voxel; NaN where one volume is not finite."""
-    values = np.where(np.isfinite(block), block, np.nan) if block.dtype.kind == "f" else block
-    return values.min(0).astype(np.float32), values.max(0).astype(np.float32)
+def _look(block: np.ndarray, targets: tuple[Target, ...] | None, to_world: np.ndarray) -> _Part:
+    """All that is asked of a block of volumes, in one task: no block is held until another needs it again."""
+    centre = grid_centre(to_world, block.shape[1:])
+    motion = np.zeros((len(block), len(PARAMETERS)))
+    if targets is not None:
+        motion = np.array([_six(fit_pose(volume, targets), centre) for volume in block])
+    return _Part(motion, block.min(0).astype(np.float32), block.max(0).astype(np.float32))
 
 
-def _judge(extents: list[tuple[np.ndarray, np.ndarray]]) -> _Voxels:
-    low, high = np.min([low for low, _ in extents], 0), np.max([high for _, high in extents], 0)
-    voxels = _Voxels(np.isfinite(low) & np.isfinite(high), high > low)
-    if not (voxels.finite & voxels.changing).any():
+def _six(pose: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    return parameters(pose, centre) if np.isfinite(pose).all() else np.full(len(PARAMETERS), np.nan)
+
+
+def _join_all(parts: list[Any]) -> Any:
+    """Join the blocks in a tree, so that a long run never has all their extremes in memory."""
+    while len(parts) > 1:
+        parts = [delayed(_join)(parts[start : start + WIDTH]) for start in range(0, len(parts), WIDTH)]
+    return parts[0]
+
+
+def _join(parts: list[_Part]) -> _Part:
+    motion, low, high = zip(*parts, strict=True)
+    return _Part(np.concatenate(motion), np.min(low, 0), np.max(high, 0))
+
+
+def _judge(run: _Part) -> _Part:
+    if not _valid(run).any():
         raise schema.InputError(
             "some voxels of bold must be finite in all volumes and change over time, found none; "
             "look for volumes of NaN or constant value in the file"
         )
-    return voxels
+    return run
 
 
-def _mask(reference: np.ndarray, to_world: np.ndarray, voxels: _Voxels) -> np.ndarray:
-    return brain_mask(reference, to_world, voxels.finite & voxels.changing)
+def _finite(run: _Part) -> np.ndarray:
+    finite: np.ndarray = np.isfinite(run.low) & np.isfinite(run.high)
+    return finite
 
 
-def _hide(reference: np.ndarray, voxels: _Voxels) -> np.ndarray:
-    return np.where(voxels.finite, reference, np.nan).astype(np.float32)
+def _valid(run: _Part) -> np.ndarray:
+    valid: np.ndarray = _finite(run) & (run.high > run.low)
+    return valid
 
 
-def _reference(volumes: np.ndarray, voxels: _Voxels, to_world: np.ndarray, backend: str) -> np.ndarray:
+def _mask(reference: np.ndarray, to_world: np.ndarray, run: _Part) -> np.ndarray:
+    return brain_mask(reference, to_world, _valid(run))
+
+
+def _hide(reference: np.ndarray, run: _Part) -> np.ndarray:
+    return np.where(_finite(run), reference, np.nan).astype(np.float32)
+
+
+def _reference(volumes: np.ndarray, to_world: np.ndarray, backend: str) -> np.ndarray:
     """Median of volumes, aligned to the first that shows anything; finite."""
-    filled = np.where(voxels.finite, volumes, 0).astype(np.float32)
+    filled = np.where(np.isfinite(volumes).all(0), volumes, 0).astype(np.float32)
     if backend == "none":
         return np.median(filled, 0)
     anchor = next((volume for volume in filled if volume.std() > 0), filled[0])
@@ -169,22 +189,11 @@ def _reference(volumes: np.ndarray, voxels: _Voxels, to_world: np.ndarray, backe
     return np.median(aligned or [anchor.ravel()], 0).reshape(anchor.shape).astype(np.float32)
 
 
-@delayed
-def _fit_block(block: np.ndarray, targets: tuple[Target, ...], to_world: np.ndarray) -> np.ndarray:
-    centre = grid_centre(to_world, block.shape[1:])
-    return np.array([_six(fit_pose(volume, targets), centre) for volume in block])
-
-
-def _six(pose: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    return parameters(pose, centre) if np.isfinite(pose).all() else np.full(len(PARAMETERS), np.nan)
-
-
-def _complete(fitted: list[np.ndarray]) -> np.ndarray:
-    """Join the blocks; volumes that could not be fitted get the motion between their neighbours."""
-    motion = np.concatenate(fitted)
-    known = np.isfinite(motion).all(1)
+def _complete(run: _Part) -> np.ndarray:
+    """Volumes that could not be fitted get the motion between their neighbours."""
+    known = np.isfinite(run.motion).all(1)
     if not known.any():
         raise schema.InputError("no volume could be aligned to the reference; set realign.backend: none")
-    volumes = np.arange(len(motion))
-    columns = [np.interp(volumes, volumes[known], column[known]) for column in motion.T]
-    return np.where(known[:, None], motion, np.stack(columns, 1))
+    volumes = np.arange(len(run.motion))
+    columns = [np.interp(volumes, volumes[known], column[known]) for column in run.motion.T]
+    return np.where(known[:, None], run.motion, np.stack(columns, 1))

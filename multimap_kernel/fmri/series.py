@@ -13,9 +13,6 @@ from multimap_kernel.fmri.blocks import finish, in_blocks, volume_axis
 def series(ds: xr.Dataset) -> xr.Dataset:
     """Take the voxels of the mask out of each volume.
 
-    The mask decides alone: its voxels come out one to one, in C order, a NaN as a NaN. `realign` has already left
-    out voxels that are constant or not finite in some volume, `normalise` those outside the field of view.
-
     Parameters
     ----------
     ds
@@ -36,6 +33,11 @@ def series(ds: xr.Dataset) -> xr.Dataset:
         If ``bold`` or ``mask`` is missing.
     InputError
         If their grids differ or the mask is empty.
+
+    Notes
+    -----
+    The mask decides alone: its voxels come out one to one, in C order, a NaN as a NaN. `realign` has already left
+    out voxels that are constant or not finite in some volume, `normalise` those outside the field of view.
     """
     schema.require(ds, "bold", "mask", where="series")
     mask = np.asarray(ds["mask"].values)

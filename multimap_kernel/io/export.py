@@ -147,12 +147,20 @@ def write_mask(ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], prov
     """Write ``mask (z, y, x)`` as ``..._desc-brain_mask.nii.gz`` with its sidecar; gives the two paths."""
     require(ds, "mask", where="write_mask")
     path = f"{_stem(ds, entities, 'func')}_desc-brain_mask"
-    facts = {"Type": "Brain", "Provenance": dict(provenance)}
+    facts = {
+        "Type": "Brain",
+        "Resolution": {_resolution(ds): "grid of the maps beside it"},
+        "Provenance": dict(provenance),
+    }
     return _write_map(folder, path, ds["mask"], affine_matrix(ds), facts)
 
 
 def write_description(folder: str, *, sources: Iterable[str] = ()) -> list[str]:
-    """Write ``dataset_description.json`` of the derivative; ``sources`` are the URLs of the raw study."""
+    """Write ``dataset_description.json`` of the derivative; ``sources`` are the URLs of the raw study.
+
+    Maps of statistics have no place in the BIDS schema yet, so that ``.bidsignore`` names them for its validator.
+    """
+    _put(folder, ".bidsignore", b"*_statmap.*\n*_stats.*\n")
     facts = {
         "Name": "multimap: activation and coupling maps of simultaneous EEG-fMRI",
         "BIDSVersion": BIDS_VERSION,
@@ -169,9 +177,14 @@ def _stem(ds: xr.Dataset | None, entities: Mapping[str, str], modality: str) -> 
     given = [f"{short}-{entities[name]}" for short, name in known if entities.get(name)]
     folders = [part for part in given if part[:4] in ("sub-", "ses-")]
     if ds is not None and ds.attrs.get("space", "native") != "native":
-        resolution = float(np.cbrt(abs(np.linalg.det(affine_matrix(ds)[:3, :3]))))
-        given += [f"space-{ds.attrs['space']}", f"res-{f'{resolution:.3g}'.replace('.', 'p')}"]
+        given += [f"space-{ds.attrs['space']}", f"res-{_resolution(ds)}"]
     return "/".join([*folders, modality, "_".join(given)])
+
+
+def _resolution(ds: xr.Dataset) -> str:
+    """Edge of a voxel in mm as a BIDS label: ``4`` or ``2p5``."""
+    edge = float(np.cbrt(abs(np.linalg.det(affine_matrix(ds)[:3, :3]))))
+    return f"{edge:.3g}".replace(".", "p")
 
 
 def _labels(names: np.ndarray) -> dict[str, str]:

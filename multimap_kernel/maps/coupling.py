@@ -61,8 +61,8 @@ def coupling_map(
     -------
     ``statistic`` (r), ``p_fwe``, ``q_fdr (band, lag, z, y, x)`` float32, NaN outside the mask; ``best_channel (band,
     lag, z, y, x)`` position along ``channel``, -1 where there is none; ``best_lag (band, z, y, x; s)``: the lag of the
-    largest ``|r|``, refined by a parabola where it is not the first or the last; ``null_maximum (permutation)``; ``mask``;
-    coordinates ``statistic_kind``, ``null``, ``affine``. The family is voxels x channels x bands x lags.
+    largest ``|r|``, refined by a parabola where it is not the first or the last; ``null_maximum (permutation)``;
+    ``mask``; coordinates ``statistic_kind``, ``null``, ``affine``. The family is voxels x channels x bands x lags.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def coupling_map(
 
 @dataclass(frozen=True)
 class _Plan:
-    """EEG regressors (time, channel) of each band and lag, the seed of their null, what is partialled out: of ``kept``."""
+    """EEG regressors (time, channel) of each band and lag, the seed of their null, and the nuisance: of ``kept``."""
 
     kept: np.ndarray
     regressors: dict[tuple[int, int], np.ndarray]

@@ -157,30 +157,12 @@ def _simulate(study: Path, names: Names, size: Size, parameters: dict[str, Any])
     under_cap = in_scanner if coupling != 0 else latents.draw_body(size, stream, name="other body", still=still)
     events = latents.draw_events(size, stream)
     rhythms = latents.draw_rhythms(in_scanner.time, under_cap.arousal, stream)
-    strength = {
-        "alpha": 1.0 if coupling == "interaction" else coupling,
-        "interaction": float(coupling == "interaction"),
-    }
-    responses = np.stack(
-        [
-            bold.regional_response(
-                region,
-                events,
-                rhythms,
-                size,
-                coupling=strength.get(region.driver, 0.0),
-                task_effect=parameters["task_effect"],
-            )
-            for region in head.REGIONS
-        ]
-    )
+    responses = _responses(events, rhythms, size, coupling, parameters["task_effect"])
     to_mni = head.draw_subject(of_subject)
     scan = bold.scan(size, in_scanner, to_mni, responses, head.REGIONS, stream, unsteady="unsteady_start" in faults)
     _write_bold(study, names, size, scan, events, clocks)
     if parameters["t1w"]:
-        values, affine = head.subject_anatomy(size, to_mni, of_subject("t1w"))
-        bids.write_image(names.folder(study) / "anat" / f"{names.prefix}_T1w.nii.gz", values.transpose(2, 1, 0), affine)
-        bids.write_json(names.folder(study) / "anat" / f"{names.prefix}_T1w.json", {"MagneticFieldStrength": 3})
+        _write_anatomy(study, names, size, to_mni, of_subject)
     span = clocks.to_scanner(np.array([0.0, clocks.samples / clocks.sampling_hz]))
     clean = eeg.make_eeg(
         size.channels, (span[0], span[1]), rhythms, events, stream, task_effect=parameters["task_effect"]
@@ -195,6 +177,29 @@ def _simulate(study: Path, names: Names, size: Size, parameters: dict[str, Any])
             parameters, size, clocks, in_scanner, under_cap, rhythms, events, clean, pulse, scan, to_mni, responses
         ),
     )
+
+
+def _responses(
+    events: latents.Events, rhythms: latents.Rhythms, size: Size, coupling: float | str, task_effect: float
+) -> latents.Array:
+    """BOLD responses (region, time) on the 10 Hz grid, %."""
+    together = coupling == "interaction"
+    strength = {"alpha": 1.0 if together else float(coupling), "interaction": float(together)}
+    return np.stack(
+        [
+            bold.regional_response(
+                region, events, rhythms, size, coupling=strength.get(region.driver, 0.0), task_effect=task_effect
+            )
+            for region in head.REGIONS
+        ]
+    )
+
+
+def _write_anatomy(study: Path, names: Names, size: Size, to_mni: latents.Array, stream: latents.Stream) -> None:
+    values, affine = head.subject_anatomy(size, to_mni, stream("t1w"))
+    stem = names.folder(study) / "anat" / f"{names.prefix}_T1w"
+    bids.write_image(Path(f"{stem}.nii.gz"), values.transpose(2, 1, 0), affine)
+    bids.write_json(Path(f"{stem}.json"), {"MagneticFieldStrength": 3})
 
 
 def _write_bold(study: Path, names: Names, size: Size, scan: bold.Scan, events: latents.Events, clocks: Clocks) -> None:

@@ -74,6 +74,7 @@ def test_explore__runs_in_lab_and_shows_its_pictures(lab, chromium, tmp_path):
     faults = [output for cell in cells for output in cell if output["output_type"] == "error"]
     assert faults == []
     assert [output["text"] for cell in cells for output in cell if output.get("name") == "stderr"] == []
+    assert page.locator(".jp-Notebook iframe").count() == 1  # the viewer, beside its picture
     pictures = page.locator(".jp-Notebook .jp-RenderedImage img")
     assert pictures.count() == 5  # EEG, volumes, clocks, cleaning, map
     for number in range(pictures.count()):

@@ -7,6 +7,7 @@ import numpy as np
 import planted
 import pytest
 from matplotlib.figure import Figure
+from pages import READY
 from PIL import Image
 
 from multimap_kernel.view.embed import serve
@@ -16,12 +17,6 @@ from multimap_kernel.view.report import Section, report_html
 pytestmark = pytest.mark.browser
 
 MM_PER_PIXEL = 0.65  # of the state that the viewer starts with
-READY = """() => {
-  const viewer = document.getElementById("viewer").contentWindow.viewer;
-  const loaded = ({layer}) => layer && layer.dataSources.every((one) => one.loadState && !one.loadState.error);
-  return viewer && document.getElementById("map").options.length && viewer.isReady()
-    && viewer.layerManager.managedLayers.every(loaded);
-}"""
 AT = """([target, tolerance]) => {
   const viewer = document.getElementById("viewer").contentWindow.viewer;
   const near = (value, axis) => Math.abs(value - target[axis]) < tolerance;

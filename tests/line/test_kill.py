@@ -13,6 +13,7 @@ import pytest
 
 import multimap_kernel as mm
 from multimap_kernel.io.store import digest, walk_keys
+from multimap_kernel.pipeline import STEPS
 from multimap_kernel.simulate import simulate_session
 
 pytestmark = pytest.mark.line
@@ -77,7 +78,7 @@ def test_run__killed_main_process_resumes_to_the_same_result(clean_study, undist
     assert not any(where.endswith(f"/{step}") for where in finished)
     code, words = finish(start(clean_study, tmp_path))
     assert (code, words[1]) == (0, "done")
-    assert int(words[2]) == len(mm.pipeline.STEPS) - len(finished)  # what was committed is not computed again
+    assert int(words[2]) == len(STEPS) - len(finished)  # what was committed is not computed again
     assert mm.collect_garbage(place)  # the leftovers of the killed run
     assert contents(tmp_path) == undisturbed
 

@@ -46,7 +46,9 @@ class Session:
 
     @cached_property
     def raw(self):
-        return mne.io.read_raw_brainvision(self.study / f"sub-01/eeg/{LABEL}_eeg.vhdr", preload=True, verbose="ERROR")
+        header = self.study / f"sub-01/eeg/{LABEL}_eeg.vhdr"
+        raw = mne.io.read_raw_brainvision(header, preload=True, verbose="ERROR")
+        return raw.set_channel_types({"ECG": "ecg"})  # BrainVision headers know no types
 
     def marker_samples(self, description="Response/R128"):
         found = self.raw.annotations
