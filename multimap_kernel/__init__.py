@@ -69,7 +69,7 @@ _HOME = {
     "Alignment": "schema",
     "MultimapError": "schema",
 }
-_MODULES = ("align", "compute", "console", "eeg", "fmri", "fusion", "io", "maps", "schema", "view")
+_MODULES = ("align", "compute", "console", "eeg", "fmri", "fusion", "io", "maps", "pipeline", "schema", "view")
 __all__ = sorted(_HOME)  # noqa: PLE0605  # one table, not two lists that may differ
 
 

@@ -1,22 +1,90 @@
-"""Runs the line in a process of its own and ends it with SIGKILL at a chosen moment.
+"""Runs of the line that are ended with SIGKILL at a chosen moment, and what is left of them.
 
-``python interrupted.py BIDS STORE RECIPE STEP MOMENT``: ``inside`` kills while the step's data are being written,
-``between`` after the data and before the commit record, ``never`` not at all.
+``python interrupted.py BIDS STORE RECIPE STEP MOMENT`` runs the line in a process of its own: ``inside`` kills it
+while the step's data are being written, ``between`` after the data and before the commit record, ``worker`` kills
+one of two cluster processes once the step begins to write, ``never`` kills nothing.
 """
 
+import hashlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
+
+import psutil
 
 import multimap_kernel as mm
 from multimap_kernel.io import store as storage
+from multimap_kernel.simulate import simulate_session
+
+RECIPE = """
+ingest: {eeg_state: clean}
+realign: {backend: none}
+normalise: {space: native}
+clean_eeg: {lowpass_hz: 45}
+"""
+
+
+class Killed:
+    """One tiny session without scanner artifacts, run again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        simulate_session(folder / "bids", size="tiny", artifacts=False)
+        (folder / "recipe.yaml").write_text(RECIPE)
+
+    def start(self, store: Path, step: str = "align", moment: str = "never") -> subprocess.Popen[str]:
+        command = [sys.executable, __file__, str(self.folder / "bids"), str(store), str(self.folder / "recipe.yaml")]
+        return subprocess.Popen([*command, step, moment], stdout=subprocess.PIPE, text=True)
+
+    @cached_property
+    def undisturbed(self) -> dict[str, object]:
+        """Contents of a store whose run nobody disturbed."""
+        store = self.folder / "undisturbed"
+        code, status, _ = finish(self.start(store))
+        assert (code, status) == (0, "done")
+        return contents(store)
+
+    def survives(self, step: str, moment: str, store: Path) -> bool:
+        """Kill a run, run once more, and tell whether the result is that of an undisturbed run."""
+        code, _, _ = finish(self.start(store, step, moment))
+        assert code == (0 if moment == "worker" else -signal.SIGKILL)
+        code, status, _ = finish(self.start(store))
+        assert (code, status) == (0, "done")
+        mm.collect_garbage(mm.Store(str(store), "killed"))
+        return contents(store) == self.undisturbed
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, int]:
+    """Exit code, status of the session, number of computed steps."""
+    out, _ = process.communicate(timeout=300)
+    _, status, computed = out.split() or ("", "", "0")
+    return process.returncode, status, int(computed)
+
+
+def contents(store: Path) -> dict[str, object]:
+    """For each step one hash of its arrays, and one of each published image."""
+    place = mm.Store(str(store), "killed")
+    found: dict[str, object] = {}
+    for where, key in storage.walk_keys(place):
+        assert place.commit(where, key), f"{where}/{key} was never finished"
+        images = sorted(Path(place.folder(where, key)).rglob("*.nii.gz"))
+        files = [(image.name, hashlib.sha256(image.read_bytes()).hexdigest()) for image in images]
+        found[where.rsplit("/", 1)[-1]] = (storage.digest(place.open(where, key)), files)
+    return found
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_worker() -> None:
+    workers = [one for one in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+    workers[-1].kill()
 
 
 def arm(store: Path, step: str, moment: str) -> None:
@@ -30,12 +98,12 @@ def arm(store: Path, step: str, moment: str) -> None:
             return create(url, content)
 
         storage.create_exclusive = create_or_die
-    elif moment == "inside":
+    elif moment in {"inside", "worker"}:
 
         def watch() -> None:
             while not any(path.is_file() for path in store.glob(f"**/{step}/*/data-*/**/*")):
                 time.sleep(0.001)
-            die()
+            die() if moment == "inside" else kill_worker()
 
         threading.Thread(target=watch, daemon=True).start()
 
@@ -43,10 +111,12 @@ def arm(store: Path, step: str, moment: str) -> None:
 def main() -> int:
     bids, store, recipe, step, moment = sys.argv[1:]
     arm(Path(store), step, moment)
-    runtime = mm.Runtime(store=store, cluster=mm.Cluster(kind="threads"))
-    results = mm.run(bids, study="killed", recipe=mm.Recipe.load(recipe), runtime=runtime)
-    print(*(f"{result.session} {result.status} {result.computed}" for result in results), sep="\n")
-    return max(result.exit_code for result in results)
+    cluster = mm.Cluster(kind="local" if moment == "worker" else "threads", workers=2, memory="1GiB")
+    runtime = mm.Runtime(store=store, cluster=cluster)
+    (result,) = mm.run(bids, study="killed", recipe=mm.Recipe.load(recipe), runtime=runtime)
+    print(result.session, result.status, result.computed)
+    print(result.error, file=sys.stderr)
+    return result.exit_code
 
 
 if __name__ == "__main__":

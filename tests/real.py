@@ -26,6 +26,11 @@ def write_brainvision(folder: Path, stem: str, values: np.ndarray, names: list[s
     """Write int16 counts of 0.1 µV, multiplexed, with R128 markers at these samples."""
     counts = np.clip(np.round(values.T * 1e7), -32_768, 32_767).astype("<i2")
     counts.tofile(folder / f"{stem}.eeg")
+    write_header(folder, stem, names, markers)
+
+
+def write_header(folder: Path, stem: str, names: list[str], markers: np.ndarray) -> None:
+    """Write header and marker file of a recording of int16 counts of 0.1 µV."""
     channels = "\n".join(f"Ch{i + 1}={name},,0.1,µV" for i, name in enumerate(names))
     (folder / f"{stem}.vhdr").write_text(
         "Brain Vision Data Exchange Header File Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"

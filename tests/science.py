@@ -1,0 +1,26 @@
+"""Which code a table of measured numbers stands for."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SCIENCE = ("align.py", "eeg", "fmri", "fusion", "maps", "simulate", "pipeline/steps.py")
+
+
+def science_hash() -> str:
+    """Hash of the modules that make results; tables carry it, and ``make check`` tells when they are of other code."""
+    total = hashlib.sha256()
+    for part in SCIENCE:
+        path = ROOT / "multimap_kernel" / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            total.update(file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def heading(title: str, command: str) -> str:
+    """First lines of a table: what made it, from which commit and code."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return f"# {title}\n\nMade by `{command}` at commit {commit}, science modules {science_hash()}.\n"
