@@ -33,7 +33,7 @@ test-line: $(VENV)/.test
 	$(BIN)/pytest -q -m line
 test-browser: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m browser
-test-batch: $(VENV)/.test
+test-batch: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m batch
 test-platform: $(VENV)/.test
 	$(BIN)/pytest -q -m platform
@@ -56,10 +56,12 @@ $(BIN)/uv:
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the pinned packages into $(VENV) (about 2 GB)"
 	@$(INSTALL) --editable '.[train]'
+	@$(BIN)/python -m multimap_kernel.kernelspec install >/dev/null
 	@touch $@
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the pinned packages and the test tools into $(VENV)"
 	@$(INSTALL) --editable '.[train,cloud,test]'
+	@$(BIN)/python -m multimap_kernel.kernelspec install >/dev/null
 	@touch $@ $(VENV)/.demo
 $(VENV)/.chromium:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \

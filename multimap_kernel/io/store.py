@@ -276,9 +276,8 @@ def remove(url: str) -> None:
 def walk_keys(store: Store) -> Iterator[tuple[str, str]]:
     """Every ``(place, key)`` folder of a study, committed or not."""
     fs, base = fsspec.core.url_to_fs(store.url())
-    for folder, names, _ in fs.walk(base):
-        held = [name for name in names if name.startswith("data-")]
-        if held:
+    for folder, names, files in fs.walk(base, detail=True):  # with detail, so that data need not be walked through
+        if COMMIT in files or any(name.startswith("data-") for name in names):
             place, key = posixpath.split(posixpath.relpath(folder, base))
             yield place, key
-            names.clear() if isinstance(names, list) else None
+            names.clear()

@@ -19,6 +19,8 @@ from multimap_kernel.schema import InputError, require
 
 Contrasts = Mapping[str, Mapping[str, float]]
 EVENTS = ("event_onset", "event_duration", "event_condition")
+NEXT_TO_NOTHING = 1e-6
+"""Share of a regressor's power below which what is left of it is rounding, not signal."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,20 @@ class Design:
         _, _, rows = np.linalg.svd(weights[None, :])
         target = self.task @ weights / (weights @ weights)
         return target, np.column_stack([self.task @ rows[1:].T, self.nuisance])
+
+    @staticmethod
+    def estimable(target: np.ndarray, own: np.ndarray) -> bool:
+        """Whether a contrast can be told from the rest of the model.
+
+        Parameters
+        ----------
+        target : (time,)
+            The contrast's column from `split`.
+        own : (time,)
+            What is left of it once all other columns are taken out; next to nothing where a condition of the contrast
+            lies outside the volumes that are used.
+        """
+        return float(own @ own) > NEXT_TO_NOTHING * float(target @ target)
 
 
 def contrast_labels(ds: xr.Dataset, contrasts: Contrasts) -> tuple[str, ...]:

@@ -154,9 +154,13 @@ def _plan(design: Design, weights: np.ndarray, covered: np.ndarray, step: float,
         target, others = design.split(weight)
         stays = basis(others[covered])
         own = target[covered] - stays @ (stays.T @ target[covered])
-        rows.append(shifted_rows(target[covered, None], shifts, stays))
         nuisance.append(stays)
-        direction.append(own / max(float(own @ own), np.finfo(np.float64).tiny))
+        if design.estimable(target[covered], own):
+            rows.append(shifted_rows(target[covered, None], shifts, stays))
+            direction.append(own / float(own @ own))
+        else:
+            rows.append(np.full((1, 1 + shifts.size, own.size), np.nan, np.float32))
+            direction.append(np.full(own.size, np.nan))
     return _Plan(covered, rows, nuisance, np.array(direction, np.float32))
 
 

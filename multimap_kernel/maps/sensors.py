@@ -41,9 +41,9 @@ def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.
     Returns
     -------
     ``statistic`` (t), ``effect`` (change of power in percent), ``p_fwe (condition, band, channel)`` float32, NaN for
-    channels that are not EEG or cannot be used; ``null_maximum (condition, permutation)``; coordinates
-    ``statistic_kind``, ``null``, and ``position (channel, world; mm)`` if there. The family of a condition is
-    channels x bands.
+    channels that are not EEG or cannot be used, and for contrasts of conditions that the EEG does not cover;
+    ``null_maximum (condition, permutation)``; coordinates ``statistic_kind``, ``null``, and ``position (channel,
+    world; mm)`` if there. The family of a condition is channels x bands.
 
     Raises
     ------
@@ -92,9 +92,14 @@ def _test(
     for weights in design.weights(contrasts):
         target, others = design.split(weights)
         nuisance = basis(others)
+        own = target - nuisance @ (nuisance.T @ target)
+        if not design.estimable(target, own):
+            for name in ("statistic", "effect", "p_fwe"):
+                got[name].append(np.full(shape, np.nan))
+            got["null_maximum"].append(np.full(members, np.nan))
+            continue
         found = strongest(shifted_rows(target[:, None], shifts, nuisance), unit_residuals(data, nuisance))
         degrees = len(target) - nuisance.shape[1] - 1
-        own = target - nuisance @ (nuisance.T @ target)
         change = 100 * np.expm1(own @ data / max(float(own @ own), np.finfo(np.float64).tiny))
         maximum = np.full(members, np.nan, np.float32)
         maximum[: shifts.size] = found.maximum[:members]
@@ -102,7 +107,7 @@ def _test(
         got["effect"].append(_by_band(np.where(np.isnan(found.best), np.nan, change), shape))
         got["p_fwe"].append(_by_band(family_wise_p(found.best, maximum), shape))
         got["null_maximum"].append(_t(maximum, degrees))
-    text = describe_null(_METHOD, int(np.isfinite(got["null_maximum"][0]).sum()), seed)
+    text = describe_null(_METHOD, max(int(np.isfinite(one).sum()) for one in got["null_maximum"]), seed)
     return {name: np.array(parts) for name, parts in got.items()} | {"null": text}
 
 

@@ -156,15 +156,18 @@ def sensor_figure(ds: xr.Dataset, *, alpha: float = 0.05) -> Figure:
     Raises
     ------
     SchemaError
-        If variables are missing or fewer than four sensors have a position.
+        If variables are missing, or fewer than four sensors have a position and a value.
     """
     missing = [name for name in ("statistic", "p_fwe", "position") if name not in ds]
     if missing:
         raise SchemaError("sensor_figure", [f"{name} must be there, found {sorted(map(str, ds))}" for name in missing])
     ds = ds.transpose("condition", "band", "channel", ...)
+    ds = ds.isel(condition=np.flatnonzero(np.isfinite(ds["statistic"].values).any((1, 2))))  # others cannot be told
     usable = np.isfinite(ds["position"].values).all(-1) & np.isfinite(ds["statistic"].values).all((0, 1))
-    if usable.sum() < 4:
-        raise SchemaError("sensor_figure", [f"at least 4 sensors must have a position, found {int(usable.sum())}"])
+    if usable.sum() < 4 or not ds.sizes["condition"]:
+        raise SchemaError(
+            "sensor_figure", [f"at least 4 sensors must have a position and a value, found {int(usable.sum())}"]
+        )
     ds = ds.isel(channel=np.flatnonzero(usable))
     places = _seen_from_above(ds["position"].values)
     limit = float(np.abs(ds["statistic"].values).max()) or 1.0

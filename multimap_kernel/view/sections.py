@@ -115,12 +115,18 @@ def _result_sections(results: SessionResults, left_out: list[str]) -> list[Secti
             made.append(Section(title, _TEXTS[prefix], figure=map_figure(kept)))
         else:
             left_out.append(f"{title.lower()}: none were made")
-    places = results.sensors["position"].values if results.sensors is not None and "position" in results.sensors else ()
-    if results.sensors is not None and np.isfinite(places).all(-1).sum() >= 4:
+    if results.sensors is not None and _drawable(results.sensors):
         made.append(Section("Sensor maps", figure=sensor_figure(results.sensors)))
     else:
-        left_out.append("sensor maps: none were made, or fewer than four electrodes have a position")
+        left_out.append("sensor maps: fewer than four electrodes have a position and a value")
     return made
+
+
+def _drawable(sensors: xr.Dataset) -> bool:
+    if "position" not in sensors:
+        return False
+    valued = sensors["statistic"].notnull().any(("condition", "band"))
+    return int((valued & sensors["position"].notnull().all("world")).sum()) >= 4
 
 
 _TEXTS = {

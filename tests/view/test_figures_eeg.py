@@ -73,5 +73,5 @@ def test_sensor_figure__left_occipital_is_left_and_low():
 def test_sensor_figure__refuses_too_few_positions():
     ds = _sensors()
     ds["position"][3:] = np.nan
-    with pytest.raises(SchemaError, match="at least 4 sensors must have a position, found 3"):
+    with pytest.raises(SchemaError, match="at least 4 sensors must have a position and a value, found 3"):
         sensor_figure(ds)

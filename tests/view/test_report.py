@@ -55,7 +55,7 @@ def test_session_sections__whole_session():
         "Activation maps",
         "Coupling maps",
     ]
-    assert left_out == ("sensor maps: none were made, or fewer than four electrodes have a position",)
+    assert left_out == ("sensor maps: fewer than four electrodes have a position and a value",)
     facts = dict(sections[0].table)
     assert facts["alignment"] == "suspect; 2 markers are missing"
     assert facts["drift"] == "+8.000 ppm"
