@@ -13,18 +13,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+from jupyter_client.kernelspec import KernelSpecManager
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 
 from multimap_kernel.batch.runner import Progress, Row, RunRecord, run_batch
 from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.io.bids import WARNING, check_session, find_sessions
 from multimap_kernel.io.decisions import effective, history
-from multimap_kernel.io.store import Store
+from multimap_kernel.io.store import Store, create_exclusive, remove
 from multimap_kernel.pipeline import SessionResult, StepResult, background, current, open_session, plan, sessions_of
 from multimap_kernel.pipeline import run as run_line
-from multimap_kernel.schema import InputError
+from multimap_kernel.schema import ExcludedError, InputError, StorageError
 from multimap_kernel.simulate import simulate_session
 from multimap_kernel.view.embed import serve, wait_for_interrupt
 from multimap_kernel.view.layers import map_layers
@@ -84,8 +85,10 @@ def run(bids: str, *, study: str, sessions: Sequence[str], recipe: Recipe, runti
 
 
 def _worst(results: Sequence[SessionResult]) -> int:
-    codes = [result.exit_code for result in results if result.exit_code not in {0, 21}]
-    return max(codes, default=0)
+    codes = [result.exit_code for result in results]
+    if all(code == ExcludedError.exit_code for code in codes):
+        return ExcludedError.exit_code
+    return max((code for code in codes if code != ExcludedError.exit_code), default=0)
 
 
 def batch(
@@ -188,7 +191,7 @@ def show(store: Store, session: str, recipe: str, port: int) -> int:
 def decisions(store: Store, session: str) -> int:
     """Print the decisions about a session; those that no longer hold are dimmed."""
     held = {decision.identifier for decision in effective(history(store, session))}
-    table = Table("when (UTC)", "who", "action", "value", "reason", "identifier")
+    table = Table("when (UTC)", "who", "action", "value", "reason", Column("identifier", overflow="fold"))
     for item in history(store, session):
         style = "" if item.identifier in held else "dim"
         table.add_row(item.created[:19], item.user, item.action, item.value, item.reason, item.identifier, style=style)
@@ -220,12 +223,30 @@ def doctor(store: str) -> int:
         ("dask and distributed alike", f"{version('dask')} and {version('distributed')}", alike),
         ("torch, for the joint model", _version("torch"), None),
         ("chromium, for the browser tests", shutil.which("chromium") or "not found", None),
-        ("store", store, True),
+        ("Jupyter kernel multimap", *_kernel()),
+        ("store can be written", *_writable(store)),
     ]
     for what, found, well in rows:
         table.add_row(what, found, marks[well])
     OUT.print(table)
     return 0 if all(well is not False for _, _, well in rows) else 10
+
+
+def _kernel() -> tuple[str, bool]:
+    known = KernelSpecManager().find_kernel_specs()
+    if "multimap" in known:
+        return known["multimap"], True
+    return "not installed; python -m multimap_kernel.kernelspec install", False
+
+
+def _writable(store: str) -> tuple[str, bool]:
+    probe = f"{store.rstrip('/')}/.doctor-{os.getpid()}"
+    try:
+        create_exclusive(probe, b"")
+        remove(probe)
+    except (OSError, StorageError) as fault:
+        return f"{store}: {fault}", False
+    return store, True
 
 
 def _version(package: str) -> str:

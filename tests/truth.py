@@ -7,6 +7,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import xarray as xr
+from scipy.spatial.transform import Rotation
 from sklearn.metrics import roc_auc_score
 
 
@@ -51,3 +52,16 @@ def alpha_auc(ds: xr.Dataset, bids: Path, label: str) -> float:
     """How well the strongest |r| of alpha over the lags tells the alpha regions."""
     masks = regions_on(ds, bids, label)
     return auc(np.abs(ds["statistic"].sel(band="alpha")).max("lag").values, masks["alpha"], masks[""])
+
+
+def displacement_mm(found: xr.Dataset, motion: np.ndarray, about: dict[str, Any]) -> np.ndarray:
+    """Error of each volume's head position: mean over points of the brain, both taken against volume 0, mm."""
+    centre = np.array(about["centre"])
+    points = centre + np.stack(np.meshgrid(*[(-45.0, 0.0, 45.0)] * 3), -1).reshape(-1, 3)
+    places = []
+    for parameters, middle in ((motion, centre), (found["motion"].values, np.array(found["motion"].attrs["centre"]))):
+        turned = Rotation.from_euler("xyz", parameters[:, 3:]).as_matrix()
+        moved = np.einsum("kij,pj->kpi", turned, points - middle) + middle + parameters[:, None, :3]
+        back = np.einsum("ij,kpj->kpi", turned[0].T, moved - middle - parameters[0, :3]) + middle
+        places.append(back)
+    return np.linalg.norm(places[0] - places[1], axis=-1).mean(1)

@@ -52,6 +52,9 @@ def cluster(runtime: Runtime) -> Iterator[Client | None]:
     address = os.environ.get(SCHEDULER, "") or chosen.address
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(1))
+        # with a client Dask would rechunk by its shuffle service, whose graphs cannot be named twice: work that enters
+        # a graph through `delayed` and again as an array is then "lost"; nor does a shuffle survive a killed worker
+        stack.enter_context(dask.config.set({"array.rechunk.method": "tasks"}))
         if runtime.scratch:
             stack.enter_context(dask.config.set({"temporary-directory": runtime.scratch}))
         if chosen.kind == "threads":

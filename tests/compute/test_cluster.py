@@ -55,6 +55,13 @@ def test_cluster__local_listens_on_loopback_only_and_holds_workers_to_one_thread
     assert folder.startswith(str(tmp_path))
 
 
+def test_cluster__rechunks_by_tasks_because_shuffles_lose_work():
+    with cluster(runtime()):
+        turned = da.ones((400, 400), chunks=(400, 10)).rechunk((10, 400))
+        assert [key for key in turned.__dask_graph__() if "p2p" in str(key)] == []
+        assert turned.sum().compute() == 160000
+
+
 def test_cluster__a_killed_worker_costs_no_result(slow):
     told, found = "", []
     try:
