@@ -30,8 +30,19 @@ def is_lazy(ds: xr.Dataset, *names: str) -> bool:
 
 
 def call(lazy: bool, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call a function now, or as one task of the graph; Dask arguments then arrive as NumPy arrays."""
-    return delayed(function)(*arguments, **options) if lazy else function(*arguments, **options)
+    """Call a function now, or as one task of the graph; Dask arguments then arrive as NumPy arrays.
+
+    Dask arrays are handed on as the tasks of their blocks: given as arrays, `delayed` would optimise each one's graph by
+    itself, and what several of them rest on would be computed once for each.
+    """
+    return delayed(function)(*map(_whole, arguments), **options) if lazy else function(*arguments, **options)
+
+
+def _whole(value: Any) -> Any:
+    if not isinstance(value, da.Array):
+        return value
+    blocks = value.to_delayed(optimize_graph=False)
+    return blocks.item() if blocks.size == 1 else delayed(np.block)(blocks.tolist())
 
 
 def array(value: Any, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -73,7 +84,7 @@ def per_block(
             for name, (_, dtype) in gives.items()
         }
     grid = dict.fromkeys(range(values.ndim - 1), -1) | {values.ndim - 1: VOXELS}
-    blocks = da.asarray(values).rechunk(grid).to_delayed().ravel()
+    blocks = da.asarray(values).rechunk(grid).to_delayed(optimize_graph=False).ravel()
     tasks = [delayed(function)(block, *shared) for block in blocks]
     widths = [min(VOXELS, count - first) for first in starts]
     return {name: _joined(tasks, widths, name, shape) for name, shape in gives.items()}

@@ -104,7 +104,8 @@ def normalise_bold(inputs: Inputs) -> Product:
         normalised = normalise(bold, motion=motion)
     else:
         anatomy = inputs.datasets["normalise_anatomy"].get("")
-        transform = estimate_normalisation(motion, target=load_template(TEMPLATE_MM), anatomy=anatomy)
+        # computed here: twelve numbers that the volumes, the mask and the confounds all rest on
+        transform = estimate_normalisation(motion, target=load_template(TEMPLATE_MM), anatomy=anatomy).compute()
         target = load_template(options.resolution_mm)
         normalised = normalise(bold, motion=motion, transform=transform, target=target)
         normalised = normalised.assign(transform=transform["transform"])
