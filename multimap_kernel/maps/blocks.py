@@ -32,8 +32,8 @@ def is_lazy(ds: xr.Dataset, *names: str) -> bool:
 def call(lazy: bool, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call a function now, or as one task of the graph; Dask arguments then arrive as NumPy arrays.
 
-    Dask arrays are handed on as the tasks of their blocks: given as arrays, `delayed` would optimise each one's graph by
-    itself, and what several of them rest on would be computed once for each.
+    Dask arrays are handed on as the tasks of their blocks: given as arrays, `delayed` would optimise the graph of each
+    by itself, and what several of them rest on would be computed once for each.
     """
     return delayed(function)(*map(_whole, arguments), **options) if lazy else function(*arguments, **options)
 
