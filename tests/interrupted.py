@@ -2,10 +2,12 @@
 
 ``python interrupted.py BIDS STORE RECIPE STEP MOMENT`` runs the line in a process of its own: ``inside`` kills it
 while the step's data are being written, ``between`` after the data and before the commit record, ``worker`` kills
-one of two cluster processes once the step begins to write, ``never`` kills nothing.
+one of two cluster processes once the step begins to write, ``kernel`` the Jupyter kernel of a notebook that runs the
+line in batch, ``never`` kills nothing.
 """
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +23,7 @@ import multimap_kernel as mm
 from multimap_kernel.io import store as storage
 from multimap_kernel.simulate import simulate_session
 
+REPORT = Path(__file__).parents[1] / "notebooks" / "session_report.ipynb"
 RECIPE = """
 ingest: {eeg_state: clean}
 realign: {backend: none}
@@ -52,7 +55,7 @@ class Killed:
     def survives(self, step: str, moment: str, store: Path) -> bool:
         """Kill a run, run once more, and tell whether the result is that of an undisturbed run."""
         code, _, _ = finish(self.start(store, step, moment))
-        assert code == (0 if moment == "worker" else -signal.SIGKILL)
+        assert code == (0 if moment in {"worker", "kernel"} else -signal.SIGKILL)
         code, status, _ = finish(self.start(store))
         assert (code, status) == (0, "done")
         mm.collect_garbage(mm.Store(str(store), "killed"))
@@ -87,6 +90,12 @@ def kill_worker() -> None:
     workers[-1].kill()
 
 
+def kill_kernel() -> None:
+    tree = psutil.Process().children(recursive=True)
+    kernels = [one for one in tree if "multimap_kernel.kernelspec" in " ".join(one.cmdline())]
+    kernels[-1].kill()
+
+
 def arm(store: Path, step: str, moment: str) -> None:
     """Set the trap: on the real file system, around the real functions."""
     if moment == "between":
@@ -98,12 +107,13 @@ def arm(store: Path, step: str, moment: str) -> None:
             return create(url, content)
 
         storage.create_exclusive = create_or_die
-    elif moment in {"inside", "worker"}:
+    elif moment in {"inside", "worker", "kernel"}:
+        act = {"inside": die, "worker": kill_worker, "kernel": kill_kernel}[moment]
 
         def watch() -> None:
             while not any(path.is_file() for path in store.glob(f"**/{step}/*/data-*/**/*")):
                 time.sleep(0.001)
-            die() if moment == "inside" else kill_worker()
+            act()
 
         threading.Thread(target=watch, daemon=True).start()
 
@@ -113,10 +123,23 @@ def main() -> int:
     arm(Path(store), step, moment)
     cluster = mm.Cluster(kind="local" if moment == "worker" else "threads", workers=2, memory="1GiB")
     runtime = mm.Runtime(store=store, cluster=cluster)
+    if moment == "kernel":
+        return in_notebook(bids, store, recipe)
     (result,) = mm.run(bids, study="killed", recipe=mm.Recipe.load(recipe), runtime=runtime)
     print(result.session, result.status, result.computed)
     print(result.error, file=sys.stderr)
     return result.exit_code
+
+
+def in_notebook(bids: str, store: str, recipe: str) -> int:
+    """The same by papermill: the attempt whose kernel was killed is told as died, and the next one goes on."""
+    label = mm.find_sessions(bids)[0].label
+    parameters = {"bids": bids, "study": "killed", "session": label, "store": store, "recipe": recipe}
+    (record,) = mm.run_batch(REPORT, [mm.Row(label, parameters)], runs=f"{store}-runs")
+    first = json.loads(Path(record.folder).with_name("attempt-1").joinpath("run.json").read_text())
+    assert first["status"] == "died", first
+    print(label, record.status, record.attempt)
+    return record.exit_code
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def write_page(notebook: Path) -> Path:
     -------
     Path of the HTML file.
     """
-    body, _ = HTMLExporter(raw_template=TEMPLATE, embed_images=True, log=QUIET).from_filename(str(notebook))
+    body, _ = HTMLExporter(raw_template=TEMPLATE, embed_images=True, log=QUIET).from_file(
+        io.StringIO(notebook.read_text(encoding="utf-8"))
+    )
     page = notebook.with_suffix(".html")
     page.write_text(body, encoding="utf-8")
     return page

@@ -172,4 +172,4 @@ def _banner(record: RunRecord) -> Any:
 
 
 def _read(path: Path) -> Any:
-    return nbformat.read(path, as_version=4)
+    return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)  # closes the file whatever it holds

@@ -83,7 +83,11 @@ def _fault(name: str, value: Any, known: Mapping[str, Any]) -> str:
 
 
 def _check_kernel(notebook: Path) -> None:
-    name = nbformat.read(notebook, as_version=4).metadata.get("kernelspec", {}).get("name", "")
+    name = (
+        nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4)
+        .metadata.get("kernelspec", {})
+        .get("name", "")
+    )
     try:
         KernelSpecManager().get_kernel_spec(name)
     except NoSuchKernel:

@@ -36,6 +36,10 @@ def test_run__killed_worker_costs_no_result(killed, tmp_path):
     assert killed.survives("clean_eeg", "worker", tmp_path)
 
 
+def test_run__killed_kernel_is_told_and_costs_no_result(killed, tmp_path):
+    assert killed.survives("features", "kernel", tmp_path / "store")
+
+
 def test_run__two_at_once_do_not_harm_each_other(killed, tmp_path):
     both = [killed.start(tmp_path) for _ in range(2)]
     for process in both:

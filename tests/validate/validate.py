@@ -58,8 +58,8 @@ def kill() -> list[str]:
         killed = Killed(Path(folder))
         lines, same = [], 0
         for number in range(MOMENTS):
-            step, moment = draw.choice(STEPS), draw.choice(("inside", "between", "worker"))
-            if moment == "inside" and step == "align":
+            step, moment = draw.choice(STEPS), draw.choice(("inside", "between", "worker", "kernel"))
+            if step == "align":
                 moment = "between"  # a value without arrays: there is no inside
             equal = killed.survives(step, moment, Path(folder) / f"store-{number}")
             same += equal
