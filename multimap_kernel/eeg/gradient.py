@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import scipy.fft
 import xarray as xr
@@ -138,22 +140,24 @@ def _timing_of(eeg: xr.DataArray, candidates: NDArray[np.int64], layout: _Layout
     """Delay and weight of each volume from a few channels; lazy on Dask input."""
     pool = candidates if len(candidates) else np.arange(eeg.sizes["channel"])
     chosen = np.unique(pool[np.linspace(0, len(pool) - 1, _REFERENCES + 2).round().astype(int)[1:-1]])
-    return whole(eeg.data[chosen], _find_timing, (2, len(layout.first)), layout=layout)
+    # one channel a task: whole channels of a long recording are large
+    told = [whole(eeg.data[[one]], _channel_timing, (3, len(layout.first)), layout=layout) for one in chosen]
+    together = da.stack(told) if isinstance(told[0], da.Array) else np.stack(told)
+    return whole(together, _agree, (2, len(layout.first)), layout=layout)
 
 
-def _find_timing(traces: np.ndarray, *, layout: _Layout) -> Floats:
+def _channel_timing(traces: np.ndarray, *, layout: _Layout) -> Floats:
+    """What one channel (1, time) tells: delay of each volume (samples), who strays, how much it knows (repeated)."""
+    delay, information, stray = _fit_delays(_spectra(traces[0], layout)[:, layout.low_bin :], layout)
+    return np.stack([delay, stray, np.full(len(delay), information)])
+
+
+def _agree(told: Floats, *, layout: _Layout) -> Floats:
     """Two rows: delay of each volume against the clock (samples); 1 if a template may use the volume, else 0."""
-    delays, information, strays = [], [], np.zeros(len(layout.first), int)
-    for trace in traces:
-        spectra = _spectra(trace, layout)[:, layout.low_bin :]
-        delay, weight, stray = _fit_delays(spectra, layout)
-        delays.append(delay)
-        information.append(weight)
-        strays += stray
-    total = sum(information)
-    delay = np.average(delays, axis=0, weights=information) if total > 0 else np.zeros(len(layout.first))
+    delays, strays, information = told[:, 0], told[:, 1].sum(0), told[:, 2, 0]
+    delay = np.average(delays, axis=0, weights=information) if information.sum() > 0 else np.zeros(delays.shape[1])
     complete = layout.whole.astype(np.float64)
-    usable = complete * (strays <= len(traces) // 2)
+    usable = complete * (strays <= len(told) // 2)
     if usable.sum() < max(_LEAST_VOLUMES, 0.8 * complete.sum()):
         usable = complete  # what strays this often is the rule, not the exception
     return np.stack([delay[layout.nearest], usable])
@@ -163,22 +167,32 @@ def _fit_delays(spectra: np.ndarray, layout: _Layout) -> tuple[Floats, float, ND
     """Gauss-Newton on the shift of each epoch against the mean of all; how much the channel tells; who strays."""
     omega = (2 * np.pi / layout.size * (layout.low_bin + np.arange(spectra.shape[1]))).astype(np.float32)
     delay = np.zeros(len(layout.first))
+    energy, along, gain = np.empty_like(delay), np.empty_like(delay), np.empty_like(delay)
+    shifted = np.empty_like(spectra)
     whole = layout.whole
     for _ in range(4):
-        shifted = spectra * np.exp(-1j * omega * (layout.fraction - delay)[:, None].astype(np.float32))
-        mean = shifted[whole].mean(0)
+        for rows in _parts(len(delay)):
+            turn = -1j * omega * (layout.fraction - delay)[rows, None].astype(np.float32)
+            np.multiply(spectra[rows], np.exp(turn), out=shifted[rows])
+        mean = (whole.astype(np.float32) @ shifted) / np.float32(whole.sum())
+        power = float(_inner(mean[None], mean)[0])
         slope = -1j * omega * mean  # a later artifact is the mean minus delay times its derivative
-        gain = _inner(shifted, mean) / max(_inner(mean[None], mean)[0], 1e-30)
-        rest = shifted - gain[:, None].astype(np.float32) * mean
         steepness = max(float(_inner(slope[None], slope)[0]), 1e-30)
-        energy = _inner(rest, rest)
-        plain = float(_inner(mean[None], mean)[0]) * whole.sum() / max(float(np.median(energy[whole])), 1e-30)
-        if plain < _PLAIN:
+        for rows in _parts(len(delay)):
+            gain[rows] = _inner(shifted[rows], mean) / max(power, 1e-30)
+            rest = shifted[rows] - gain[rows, None].astype(np.float32) * mean
+            energy[rows], along[rows] = _inner(rest, rest), _inner(rest, slope)
+        if power * whole.sum() < _PLAIN * max(float(np.median(energy[whole])), 1e-30):
             return np.zeros(len(delay)), 0.0, np.zeros(len(delay), bool)
-        delay = delay + _inner(rest, slope) / (np.maximum(gain, 0.1) * steepness)
+        delay = delay + along / (np.maximum(gain, 0.1) * steepness)
         delay -= delay[whole].mean()
     typical = max(float(np.median(energy[whole])), 1e-30)
     return delay, steepness / typical, energy > _OUTLIER * typical
+
+
+def _parts(count: int, size: int = 128) -> Iterator[slice]:
+    """Slices of so many rows or columns: what is made on the way stays small, however long the recording."""
+    return (slice(first, first + size) for first in range(0, count, size))
 
 
 def _inner(rows: np.ndarray, other: np.ndarray) -> Floats:
@@ -193,25 +207,41 @@ def _spectra(trace: np.ndarray, layout: _Layout) -> np.ndarray:
     The artifact has the same slope in every volume, so that only the slow drift of the EEG is kept out of the
     template.
     """
-    place = layout.first[:, None] + np.arange(-_PAD, layout.size - _PAD)
-    # No volume comes before the first and after the last; their neighbours' surroundings keep the phases unbiased.
-    place[0, :_PAD] = place[1, :_PAD]
-    place[-1, _PAD + layout.count[-1] :] = place[-2, _PAD + layout.count[-1] :]
-    place = np.clip(place, 0, layout.samples - 1)
-    epochs = np.asarray(trace, np.float32)[place]
-    inside = epochs[:, _PAD : _PAD + layout.length - 1]
-    epochs -= inside.mean(1, keepdims=True, dtype=np.float64).astype(np.float32)
-    ramp = np.arange(inside.shape[1], dtype=np.float32) - (inside.shape[1] - 1) / 2
-    slope = inside @ ramp / np.float32(ramp @ ramp)
+    slope = np.concatenate([_trend(_epochs(trace, rows, layout), layout)[1] for rows in _parts(len(layout.first))])
     slope -= slope[layout.whole].mean()
-    epochs -= slope[:, None] * (np.arange(layout.size, dtype=np.float32) - _PAD - (inside.shape[1] - 1) / 2)
-    return np.asarray(scipy.fft.rfft(epochs, axis=1, overwrite_x=True))
+    line = np.arange(layout.size, dtype=np.float32) - _PAD - (layout.length - 2) / 2
+    spectra = np.empty((len(layout.first), layout.size // 2 + 1), np.complex64)
+    for rows in _parts(len(layout.first)):
+        epochs = _epochs(trace, rows, layout)
+        epochs -= _trend(epochs, layout)[0][:, None]
+        epochs -= slope[rows, None] * line
+        spectra[rows] = scipy.fft.rfft(epochs, axis=1, overwrite_x=True)
+    return spectra
+
+
+def _epochs(trace: np.ndarray, rows: slice, layout: _Layout) -> np.ndarray:
+    """Some volumes with `_PAD` samples before and after each."""
+    around = np.arange(-_PAD, layout.size - _PAD)
+    place = layout.first[rows, None] + around
+    # No volume comes before the first and after the last; their neighbours' surroundings keep the phases unbiased.
+    if rows.start == 0:
+        place[0, :_PAD] = layout.first[1] + around[:_PAD]
+    if rows.stop >= len(layout.first):
+        after = _PAD + layout.count[-1]
+        place[-1, after:] = layout.first[-2] + around[after:]
+    return np.asarray(trace[np.clip(place, 0, layout.samples - 1)], np.float32)
+
+
+def _trend(epochs: np.ndarray, layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and slope of each epoch, float32."""
+    inside = epochs[:, _PAD : _PAD + layout.length - 1]
+    mean = inside.mean(1, keepdims=True, dtype=np.float64).astype(np.float32)
+    ramp = np.arange(inside.shape[1], dtype=np.float32) - (inside.shape[1] - 1) / 2
+    return mean[:, 0], (inside - mean) @ ramp / np.float32(ramp @ ramp)
 
 
 def _subtract(block: np.ndarray, *, timing: Floats, layout: _Layout, window: int) -> np.ndarray:
     delay, weight = timing
-    omega = (2 * np.pi / layout.size * np.arange(layout.size // 2 + 1)).astype(np.float32)
-    turn = np.exp(-1j * omega * (layout.fraction - delay)[:, None].astype(np.float32))
     inside = np.arange(layout.length) < layout.count[:, None]
     inside &= (layout.first[:, None] + np.arange(layout.length) >= 0) & (
         layout.first[:, None] + np.arange(layout.length) < layout.samples
@@ -219,23 +249,25 @@ def _subtract(block: np.ndarray, *, timing: Floats, layout: _Layout, window: int
     begin = max(int(layout.first[0]), 0)
     corrected = np.array(block, np.float32)
     for trace in corrected:
-        artifact = _artifact(_spectra(trace, layout), turn, weight, layout, window)
+        artifact = _artifact(_spectra(trace, layout), delay, weight, layout, window)
         part = artifact[:, _PAD : _PAD + layout.length][inside]  # volumes follow each other without gap
         trace[begin : begin + part.size] -= part
     return corrected
 
 
-def _artifact(spectra: np.ndarray, turn: np.ndarray, weight: Floats, layout: _Layout, window: int) -> np.ndarray:
-    """Scaled template of each epoch, back at the epoch's own phase."""
-    spectra *= turn
-    mean = (weight @ spectra / weight.sum()).astype(np.complex64)
-    spectra -= mean  # sums of what is left are small enough for float32
-    template = mean_of_others(spectra, weight, window)
-    template += mean
-    spectra += mean
-    high_part = template[:, layout.low_bin :]
-    energy = np.maximum(_inner(high_part, high_part), 1e-30)
-    gain = np.clip(_inner(spectra[:, layout.low_bin :], high_part) / energy, 0.0, 2.0)[layout.nearest]
-    template *= gain.astype(np.float32)[:, None]
-    template *= turn.conj()
-    return np.asarray(scipy.fft.irfft(template, layout.size, axis=1, overwrite_x=True))
+def _artifact(spectra: np.ndarray, delay: Floats, weight: Floats, layout: _Layout, window: int) -> np.ndarray:
+    """Scaled template of each epoch, back at the epoch's own phase; bin after bin, since bins do not mix."""
+    omega = (2 * np.pi / layout.size * np.arange(spectra.shape[1])).astype(np.float32)
+    late = (layout.fraction - delay)[:, None].astype(np.float32)
+    energy, along = np.zeros(len(spectra)), np.zeros(len(spectra))
+    for bins in _parts(spectra.shape[1], 512):
+        own = spectra[:, bins] * np.exp(-1j * omega[bins] * late)
+        mean = (weight @ own / weight.sum()).astype(np.complex64)
+        template = mean_of_others(own - mean, weight, window) + mean  # small sums are exact enough in float32
+        high = slice(max(layout.low_bin - bins.start, 0), None)
+        energy += _inner(template[:, high], template[:, high])
+        along += _inner(own[:, high], template[:, high])
+        spectra[:, bins] = template * np.exp(1j * omega[bins] * late)
+    gain = np.clip(along / np.maximum(energy, 1e-30), 0.0, 2.0)[layout.nearest]
+    spectra *= gain.astype(np.float32)[:, None]
+    return np.asarray(scipy.fft.irfft(spectra, layout.size, axis=1, overwrite_x=True))
