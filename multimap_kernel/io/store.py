@@ -8,6 +8,7 @@ reads the winner's, so two runs at once do not harm each other on any file syste
 from __future__ import annotations
 
 import json
+import math
 import os
 import posixpath
 import uuid
@@ -40,6 +41,7 @@ SHARDS: dict[str, tuple[int, ...]] = {  # what one task writes, as one object
     "series": (-1, 65_536),
     "prediction": (-1, 65_536),
 }
+SHARD_BYTES = 1 << 26  # at most, before compression
 SMALL_BYTES = 1 << 16  # tables and coordinates of this size are read when a result is opened, not lazily
 
 Json = Any
@@ -157,7 +159,9 @@ def _write_group(ds: xr.Dataset, folder: str, name: str) -> None:
         if array.dtype.kind in "fiub" and array.ndim:
             shard = _grid(array.shape, SHARDS.get(str(variable), (-1,) * array.ndim))
             chunk = _grid(array.shape, CHUNKS.get(str(variable), (-1,) * array.ndim))
-            shard = tuple(-(-s // c) * c for s, c in zip(shard, chunk, strict=True))
+            shard = _bounded(
+                tuple(-(-s // c) * c for s, c in zip(shard, chunk, strict=True)), chunk, array.dtype.itemsize
+            )
             encoding[str(variable)] = {"chunks": chunk, "shards": shard, "compressors": [CODEC]}
             if array.chunks is not None:
                 ds[variable] = ds[variable].chunk(dict(zip(array.dims, shard, strict=True)))
@@ -170,6 +174,16 @@ def _write_group(ds: xr.Dataset, folder: str, name: str) -> None:
 
 def _grid(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(1, n if w == -1 else min(n, w)) for n, w in zip(shape, wanted, strict=True))
+
+
+def _bounded(shard: tuple[int, ...], chunk: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Halve a shard along its longest row of chunks until a worker can hold several of it."""
+    while math.prod(shard) * itemsize > SHARD_BYTES and shard != chunk:
+        counts = [s // c for s, c in zip(shard, chunk, strict=True)]
+        axis = counts.index(max(counts))
+        halved = -(-counts[axis] // 2) * chunk[axis]
+        shard = (*shard[:axis], halved, *shard[axis + 1 :])
+    return shard
 
 
 def _open_group(folder: str, name: str) -> xr.Dataset:

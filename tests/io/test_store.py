@@ -69,6 +69,14 @@ def test_write__stores_chunks_inside_shards_and_no_time_axis_of_the_eeg(tmp_path
     assert "time" not in group["eeg"]
 
 
+def test_write__a_shard_is_never_larger_than_a_worker_can_hold(tmp_path):
+    store = Store(str(tmp_path), "study")
+    series = da.zeros((2_000, 70_000), chunks=(2_000, 5_000), dtype="f4")
+    commit = store.write(PLACE, KEY, Product({"": xr.Dataset({"series": (("time", "voxel"), series)})}), {})
+    array = zarr.open_group(store.url(PLACE, KEY, commit["data"]), mode="r")["series"]
+    assert array.shards == (2_000, 8_192)  # 62.5 MiB, two chunks
+
+
 def test_write__stays_lazy_until_the_shards_are_written(tmp_path):
     """Two shards of volumes are two writer tasks: no task ever holds the whole run."""
     store = Store(str(tmp_path), "study")
