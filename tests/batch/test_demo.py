@@ -161,4 +161,4 @@ def test_show__planted_blob_is_in_the_pixels(demo, chromium, tmp_path):
             assert plane.sum() > 200
     finally:
         server.terminate()
-        server.wait()
+        server.communicate()  # waits, and closes the pipe: left open, it would be another test's warning
