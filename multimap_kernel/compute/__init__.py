@@ -55,6 +55,8 @@ def cluster(runtime: Runtime) -> Iterator[Client | None]:
         # with a client Dask would rechunk by its shuffle service, whose graphs cannot be named twice: work that enters
         # a graph through `delayed` and again as an array is then "lost"; nor does a shuffle survive a killed worker
         stack.enter_context(dask.config.set({"array.rechunk.method": "tasks"}))
+        # the volume x volume matrices of a run of an hour are tens of MB, and are sent once
+        stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "64MB"}))
         if runtime.scratch:
             stack.enter_context(dask.config.set({"temporary-directory": runtime.scratch}))
         if chosen.kind == "threads":

@@ -9,7 +9,7 @@ import xarray as xr
 from dask.base import compute
 
 from multimap_kernel.fusion.windows import lagged_power
-from multimap_kernel.maps.blocks import Shape, is_lazy, per_block
+from multimap_kernel.maps.blocks import Shape, call, is_lazy, per_block
 from multimap_kernel.maps.shifts import basis, distinct_shifts, unit_residuals
 from multimap_kernel.schema import Fit, InputError, annotate, require
 
@@ -159,12 +159,27 @@ def _nuisance(run: _Run, rows: np.ndarray, *extra: np.ndarray) -> np.ndarray:
     return basis(np.column_stack([np.ones(len(rows)), leading, *extra]))
 
 
-def _predictors(run: _Run, fold: _Fold, penalties: np.ndarray) -> np.ndarray:
-    """Matrices (penalty, test, train) that take BOLD in training to its prediction, float32.
+@dataclass(frozen=True)
+class _Predictor:
+    """What takes BOLD in training to its prediction, for any penalty.
 
     Dual form: there are more features than volumes. With the nuisance partialled out of the training features X, and
-    the kernel XX' = U diag(s) U', the prediction of features x is x X' U diag(1 / (s + penalty)) U'.
+    the kernel XX' = U diag(s) U', the prediction of features x is x X' U diag(1 / (s + penalty)) U'. It is kept in
+    factors, since one matrix per penalty and inner fold would fill a worker in a run of an hour.
     """
+
+    fold: _Fold
+    reach: np.ndarray
+    size: np.ndarray
+    U: np.ndarray
+    features: int
+
+    def weights(self, penalty: float) -> np.ndarray:
+        """Matrix (test, component), float32; the penalty is per feature."""
+        return np.asarray(self.reach / (self.size + penalty * self.features), np.float32)
+
+
+def _predictor(run: _Run, fold: _Fold) -> _Predictor:
     train = run.features[fold.train]
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     scale = np.where(deviation > 0, deviation, np.inf)
@@ -173,31 +188,35 @@ def _predictors(run: _Run, fold: _Fold, penalties: np.ndarray) -> np.ndarray:
     X -= nuisance @ (nuisance.T @ X)
     size, U = np.linalg.eigh(X @ X.T)
     reach = ((run.features[fold.test] - mean) / scale) @ X.T @ U
-    shrunk = 1 / (np.maximum(size, 0) + penalties[:, None] * X.shape[1])
-    return np.asarray((reach * shrunk[:, None, :]) @ U.T, np.float32)
+    slim = reach.astype(np.float32), np.maximum(size, 0), U.astype(np.float32)
+    return _Predictor(fold, *slim, X.shape[1])
 
 
 def _choose(ds: xr.Dataset, run: _Run, folds: list[_Fold], gap: int, lazy: bool) -> tuple[float, ...]:
     """Penalty of each fold, per feature, by cross-validation inside its training part."""
-    plans = []
-    for fold in folds:
-        inner = [part for part in _cut(fold.train, _INNER, gap) if part.train.size >= _LEAST]
-        plans.append([(part, _predictors(run, part, PENALTIES)) for part in inner])
+    plans = call(lazy, _plans, run, folds, gap)
     gives: dict[str, Shape] = {"score_block": ((len(folds), len(PENALTIES)), np.float64)}
     got = per_block(lazy, _inner_scores, ds["series"].data, plans, gives=gives)["score_block"].sum(axis=-1)
     (scores,) = compute(got)
     return tuple(float(PENALTIES[row.argmax()]) for row in scores)
 
 
-def _inner_scores(series: np.ndarray, plans: list[list[tuple[_Fold, np.ndarray]]]) -> dict[str, np.ndarray]:
+def _plans(run: _Run, folds: list[_Fold], gap: int) -> list[list[_Predictor]]:
+    """Predictors of the inner folds of each fold."""
+    inner = [[part for part in _cut(fold.train, _INNER, gap) if part.train.size >= _LEAST] for fold in folds]
+    return [[_predictor(run, part) for part in parts] for parts in inner]
+
+
+def _inner_scores(series: np.ndarray, plans: list[list[_Predictor]]) -> dict[str, np.ndarray]:
     """Correlations summed over voxels and inner folds (fold, penalty, 1)."""
     scores = np.zeros((len(plans), len(PENALTIES), 1))
     for place, plan in enumerate(plans):
-        for fold, matrices in plan:
-            measured, training = _centred(series[fold.test]), _centred(series[fold.train])
-            for penalty, matrix in enumerate(matrices):
-                predicted = _centred(matrix @ training)
-                scores[place, penalty] += np.nansum(_cosine(predicted, measured))
+        for predictor in plan:
+            measured = _centred(series[predictor.fold.test])
+            components = predictor.U.T @ _centred(series[predictor.fold.train])
+            for position, penalty in enumerate(PENALTIES):
+                predicted = _centred(predictor.weights(penalty) @ components)
+                scores[place, position] += np.nansum(_cosine(predicted, measured))
     return {"score_block": scores}
 
 
@@ -217,7 +236,8 @@ def _hat(run: _Run, folds: list[_Fold], penalties: tuple[float, ...]) -> np.ndar
     hat = np.zeros((run.rows.size, run.rows.size), np.float32)
     for fold, penalty in zip(folds, penalties, strict=True):
         place = np.ix_(np.searchsorted(run.rows, fold.test), np.searchsorted(run.rows, fold.train))
-        hat[place] = _predictors(run, fold, np.array([penalty]))[0]
+        predictor = _predictor(run, fold)
+        hat[place] = predictor.weights(penalty) @ predictor.U.T
     return hat
 
 

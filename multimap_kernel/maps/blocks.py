@@ -85,7 +85,8 @@ def per_block(
         }
     grid = dict.fromkeys(range(values.ndim - 1), -1) | {values.ndim - 1: VOXELS}
     blocks = da.asarray(values).rechunk(grid).to_delayed(optimize_graph=False).ravel()
-    tasks = [delayed(function)(block, *shared) for block in blocks]
+    held = [value if is_dask_collection(value) else delayed(value, traverse=False) for value in shared]  # sent once
+    tasks = [delayed(function)(block, *held) for block in blocks]
     widths = [min(VOXELS, count - first) for first in starts]
     return {name: _joined(tasks, widths, name, shape) for name, shape in gives.items()}
 

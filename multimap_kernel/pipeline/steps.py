@@ -205,7 +205,7 @@ STEPS: tuple[Step, ...] = (
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
     Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
-    Step("fuse", fuse, ("features",), ("fuse",)),
+    Step("fuse", fuse, ("features",), ("fuse",), version=2),
     Step("map", make_maps, ("features", "fuse"), ("map",), libraries=("numpy", "scipy", "nilearn")),
     Step(
         "publish",
