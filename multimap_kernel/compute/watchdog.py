@@ -20,17 +20,18 @@ REASON = "no worker"
 
 
 class Watchdog:
-    """Ends all waiting work when a cluster has no worker for too long.
+    """Ends all waiting work when a cluster has no worker that can go on for too long.
 
     Dask itself waits for ever, and a LocalCluster does not always replace a worker that was killed (3 of 5 runs in our
-    measurements), so somebody has to say that nothing will happen any more.
+    measurements); nor does a worker whose memory is full take up work again when nothing can be spilled. So somebody
+    has to say that nothing will happen any more.
 
     Parameters
     ----------
     client
         The client whose futures are cancelled; it stays usable, should a worker come back.
     patience_s
-        Seconds without any worker before that happens.
+        Seconds without any working worker before that happens.
     """
 
     def __init__(self, client: Client, patience_s: float) -> None:
@@ -52,23 +53,34 @@ class Watchdog:
     def _watch(self) -> None:
         seen = time.monotonic()
         while not self._ended.wait(min(PAUSE_S, self._patience_s / 4)):
-            if self._workers():
+            workers = self._workers()
+            if any(map(_goes_on, workers)):
                 seen = time.monotonic()
             elif time.monotonic() - seen >= self._patience_s:
-                self._cancel()
+                self._cancel(len(workers))
                 seen = time.monotonic()
 
-    def _workers(self) -> int:
+    def _workers(self) -> list[dict[str, Any]]:
         scheduler: Any = self._client.scheduler
         try:
-            return len(self._client.sync(scheduler.ncores, callback_timeout=self._patience_s))
+            told = self._client.sync(scheduler.identity, callback_timeout=self._patience_s)
         except (OSError, TimeoutError, RuntimeError, AttributeError, CancelledError):
-            return 0  # a scheduler that does not answer has no workers for us
+            return []  # a scheduler that does not answer has no workers for us
+        return list(told["workers"].values())
 
-    def _cancel(self) -> None:
+    def _cancel(self, paused: int) -> None:
         waiting: list[Any] = [Future(key, self._client) for key in list(self._client.futures)]
-        told = f"no worker came back for {self._patience_s:g} s; look at the workers' memory and log, then run again"
+        told = (
+            f"the memory of all workers ({paused}) stayed full for {self._patience_s:g} s; raise runtime.cluster.memory"
+            if paused
+            else f"no worker came back for {self._patience_s:g} s; look at the workers' memory and log, then run again"
+        )
         self._client.cancel(waiting, force=True, reason=REASON, msg=told)
+
+
+def _goes_on(worker: dict[str, Any]) -> bool:
+    """Whether a worker takes up tasks, or has one in hand although its memory is full."""
+    return worker["status"] != "paused" or bool(worker["metrics"].get("task_counts", {}).get("executing"))
 
 
 @contextmanager

@@ -85,6 +85,22 @@ def test_cluster__no_worker_ends_the_wait_with_a_readable_error(slow):
         work_without_workers()
 
 
+def test_cluster__workers_with_full_memory_end_the_wait_with_a_readable_error(slow):
+    def fill(dask_worker):
+        limit, used = dask_worker.memory_manager.memory_limit, psutil.Process().memory_info().rss
+        dask_worker.ballast = b"1" * int(0.87 * limit - used)  # paused above 80 %, killed above 95 %
+
+    def work_without_memory():
+        with cluster(runtime(patience_s=3)) as client:
+            client.run(fill)
+            while {worker["status"] for worker in client.scheduler_info()["workers"].values()} != {"paused"}:
+                time.sleep(0.1)
+            client.submit(slow, 3).result()
+
+    with pytest.raises(ClusterError, match=r"all workers \(1\) stayed full for 3 s; raise runtime.cluster.memory"):
+        work_without_memory()
+
+
 def test_cluster__a_task_that_kills_its_workers_is_named():
     fatal = dask.delayed(os.kill)(dask.delayed(os.getpid)(), signal.SIGKILL)
     with (
