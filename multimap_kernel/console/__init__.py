@@ -1,0 +1,9 @@
+"""What the command prints: progress while it works, tables, and where the results are."""
+
+from multimap_kernel.console.batches import batch
+from multimap_kernel.console.health import doctor
+from multimap_kernel.console.line import run
+from multimap_kernel.console.people import decisions, lab, show
+from multimap_kernel.console.studies import check, simulate
+
+__all__ = ["batch", "check", "decisions", "doctor", "lab", "run", "show", "simulate"]

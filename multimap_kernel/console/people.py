@@ -1,0 +1,55 @@
+"""Commands for looking and deciding: the viewer, JupyterLab, decisions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.table import Column, Table
+
+from multimap_kernel.console.screen import OUT
+from multimap_kernel.io.decisions import effective, history
+from multimap_kernel.io.store import Store
+from multimap_kernel.pipeline import background, open_session, sessions_of
+from multimap_kernel.schema import InputError
+from multimap_kernel.view.embed import serve, wait_for_interrupt
+from multimap_kernel.view.layers import map_layers
+
+
+def show(store: Store, session: str, recipe: str, port: int) -> int:
+    """Serve the maps of a session on loopback until Ctrl-C."""
+    session = session or next((label for label, name in sessions_of(store) if name == recipe), "")
+    if not session:
+        raise InputError(
+            f"study {store.study!r} in {store.root} must hold a finished session, found none; run it first"
+        )
+    tree = open_session(store.root, store.study, session, recipe)
+    maps = [tree[f"map/{kind}"].to_dataset() for kind in ("activation", "coupling") if kind in tree["map"].children]
+    anatomy = background(maps[0], tree["realign"].to_dataset())
+    _, url = serve(map_layers(maps, anatomy=anatomy), port=port)
+    OUT.print(f"{session}: [bold]{url}[/bold]\nCtrl-C ends it", soft_wrap=True)
+    wait_for_interrupt()
+    return 0
+
+
+def decisions(store: Store, session: str) -> int:
+    """Print the decisions about a session; those that no longer hold are dimmed."""
+    held = {decision.identifier for decision in effective(history(store, session))}
+    table = Table("when (UTC)", "who", "action", "value", "reason", Column("identifier", overflow="fold"))
+    for item in history(store, session):
+        style = "" if item.identifier in held else "dim"
+        table.add_row(item.created[:19], item.user, item.action, item.value, item.reason, item.identifier, style=style)
+    OUT.print(table if table.row_count else f"no decision about {session}")
+    return 0
+
+
+def lab(folder: str, store: str) -> int:
+    """Start JupyterLab on this machine's loopback address, in the folder of notebooks."""
+    root = f"--ServerApp.root_dir={Path(folder).resolve()}"
+    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", root]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command += ["--allow-root", "--no-browser"]
+    environment = {**os.environ, "MULTIMAP_STORE": store if "://" in store else str(Path(store).resolve())}
+    return subprocess.run(command, env=environment, check=False).returncode

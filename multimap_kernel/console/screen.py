@@ -1,0 +1,6 @@
+"""The one terminal that all commands write to, and the colours of what becomes of a session."""
+
+from rich.console import Console
+
+OUT = Console(highlight=False)
+MARK = {"done": "green", "planned": "cyan", "excluded": "yellow", "bad-input": "red", "failed": "red"}
