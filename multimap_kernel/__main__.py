@@ -10,6 +10,10 @@ from pathlib import Path
 
 import multimap_kernel as mm
 
+QC_ACTIONS = (
+    *("show", "accept", "exclude", "hold", "undo", "marker", "first_volume", "repetition_time"),
+    *("drop_marker", "add_marker", "shift", "bad_channel", "bad_span"),
+)
 Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse gives its groups of commands no public name
 
 
@@ -117,11 +121,15 @@ def _people_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     lab.add_argument("--store", default="")
 
     qc = _add(commands, "qc", "show or record decisions about a session", _qc)
-    qc.add_argument("action", choices=["show", "accept", "exclude", "hold", "shift", "bad_channel", "undo"])
+    qc.add_argument("action", choices=QC_ACTIONS, metavar="ACTION", help=", ".join(QC_ACTIONS))
     qc.add_argument("session", metavar="LABEL")
     qc.add_argument("--study", required=True)
     qc.add_argument("--store", default="")
-    qc.add_argument("--value", default="", help="seconds for shift, a name for bad_channel")
+    qc.add_argument(
+        "--value",
+        default="",
+        help="label, volume, channel, seconds or start:stop; from the first sample",
+    )
     qc.add_argument("--reason", default="")
     qc.add_argument("--supersedes", default="", help="identifier of the decision to undo")
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from recordings import write_brainvision, write_image, write_session
 
-from multimap_kernel.__main__ import main
+from multimap_kernel.__main__ import QC_ACTIONS, main
+from multimap_kernel.io.decisions import AFFECTS, effective, history
+from multimap_kernel.io.store import Store
 
 
 def test_help__names_every_command(capsys):
@@ -46,6 +48,35 @@ def test_qc__an_excluded_session_is_not_run_and_ends_with_21(tmp_path, capsys):
     assert main(["qc", "exclude", "sub-01_task-x", *where, "--reason", "asleep"]) == 0
     assert main(["run", str(study), *where, "--workers", "0"]) == 21
     assert "asleep" in capsys.readouterr().out
+
+
+def test_qc__has_every_decision_headless(tmp_path, capsys):
+    assert set(QC_ACTIONS) == {"show", *AFFECTS}
+    where = ["sub-01_task-x", "--study", "mine", "--store", str(tmp_path)]
+    values = {
+        "repetition_time": "2.1",
+        "marker": "R128",
+        "first_volume": "-4",
+        "drop_marker": "12.5",
+        "shift": "-0.02",
+        "add_marker": "14.6",
+        "bad_channel": "Cz",
+        "bad_span": "30:42.5",
+    }
+    for action, value in values.items():
+        assert main(["qc", action, *where, "--value", value, "--reason", f"why {action}"]) == 0
+    for action in ("hold", "exclude", "accept"):
+        assert main(["qc", action, *where, "--reason", "seen"]) == 0
+    shown = capsys.readouterr().out
+    for value in values.values():
+        assert f" {value} " in shown
+    store = Store(str(tmp_path), "mine")
+    last = history(store, "sub-01_task-x")[0]
+    assert main(["qc", "undo", *where, "--supersedes", last.identifier]) == 0
+    held = {decision.action: decision.value for decision in effective(history(store, "sub-01_task-x"))}
+    assert held == {name: value for name, value in values.items() if name != "repetition_time"} | {"accept": ""}
+    assert main(["qc", "bad_span", *where, "--value", "42:30"]) == 20
+    assert "start before stop, found '42:30'" in capsys.readouterr().err
 
 
 def test_step__says_which_step_must_come_first(tmp_path, capsys):

@@ -5,5 +5,6 @@ from multimap_kernel.eeg.decimation import decimate
 from multimap_kernel.eeg.gradient import remove_gradient_artifact
 from multimap_kernel.eeg.power import band_power
 from multimap_kernel.eeg.pulse import remove_pulse_artifact
+from multimap_kernel.eeg.spans import blank_spans
 
-__all__ = ["band_power", "clean", "decimate", "remove_gradient_artifact", "remove_pulse_artifact"]
+__all__ = ["band_power", "blank_spans", "clean", "decimate", "remove_gradient_artifact", "remove_pulse_artifact"]

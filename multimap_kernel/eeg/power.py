@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels
+from multimap_kernel.eeg.spans import overlaps
 from multimap_kernel.schema import InputError, Sampling, annotate, require, sampling
 
 Floats = NDArray[np.float64]
@@ -35,6 +36,7 @@ def band_power(
     ----------
     ds
         ``eeg (channel, time; V)`` on the scanner clock, artifacts removed; only channels of type ``eeg`` are taken.
+        ``bad_span (span, end; s)``, if there.
     bands
         Name and limits (low, high) of each band, Hz.
     repetition_time
@@ -44,7 +46,8 @@ def band_power(
 
     Returns
     -------
-    ``band_power (time, channel, band; V2)`` for each volume, NaN where the EEG does not cover the volume whole, with
+    ``band_power (time, channel, band; V2)`` for each volume, NaN where the EEG does not cover the volume whole or
+    a bad span touches it, with
     ``time`` (s) and ``volume``; ``band_power_fine (bin, channel, band; V2)`` for the bins of 0.1 s that begin at
     whole multiples of 0.1 s on the scanner clock, from the first one at or after 0 s that the EEG covers to the last
     one before the end of the last volume or of the EEG; ``bin`` (s) is the centre. Float32. ``channel_type``,
@@ -86,12 +89,15 @@ def band_power(
         part["eeg"], _mean_power, shape, limits=tuple(bands.values()), axis=axis, begin=begin, end=end
     ).transpose(2, 0, 1)
     coarse, fine = power[:volumes], power[volumes:]
+    bad = overlaps(ds, begin, end)
     coarse = xr.DataArray(coarse, dims=("time", "channel", "band"), name="band_power")
+    coarse = coarse.where(xr.DataArray(covered & ~bad[:volumes], dims="time"))
     fine = xr.DataArray(fine, dims=("bin", "channel", "band"), name="band_power_fine")
+    fine = fine.where(xr.DataArray(~bad[volumes:], dims="bin"))
     kept = part[[name for name in ("channel_type", "position") if name in part]]
     return (
         kept.drop_dims("time", errors="ignore")
-        .assign(band_power=annotate(coarse.where(xr.DataArray(covered, dims="time"))), band_power_fine=annotate(fine))
+        .assign(band_power=annotate(coarse), band_power_fine=annotate(fine))
         .assign_coords(
             time=("time", np.arange(volumes) * float(repetition_time)),
             volume=("time", np.arange(volumes)),

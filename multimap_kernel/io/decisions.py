@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import math
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import fsspec
@@ -16,8 +18,14 @@ AFFECTS = {
     "exclude": "",
     "hold": "",
     "undo": "",
+    "repetition_time": "ingest",
+    "marker": "align",
+    "first_volume": "align",
+    "drop_marker": "align",
+    "add_marker": "align",
     "shift": "align",
     "bad_channel": "clean_eeg",
+    "bad_span": "clean_eeg",
 }
 """Each action, and the step whose key it enters; the empty ones decide whether a session runs, not how."""
 
@@ -34,8 +42,11 @@ def decide(
     session
         Session label.
     action
-        ``accept``, ``exclude``, ``hold``, ``shift`` (seconds to add to the offset), ``bad_channel`` (its name) or
-        ``undo`` (of ``supersedes``).
+        ``accept``, ``exclude``, ``hold``, ``undo`` (of ``supersedes``), or a correction: ``repetition_time`` (s),
+        ``marker`` (label of the volume marker), ``first_volume`` (volume that the first marker belongs to; negative:
+        so many dummies come first), ``drop_marker`` and ``add_marker`` (s), ``shift`` (s to add to the offset),
+        ``bad_channel`` (its name), ``bad_span`` (``start:stop`` in s). Times count on the EEG clock, from the first
+        sample, so that a later correction of the alignment does not move them.
     value, reason
         See `Decision`; ``exclude`` and ``hold`` need a reason.
     supersedes
@@ -64,16 +75,37 @@ def _check(store: Store, session: str, action: str, value: str, reason: str, sup
         raise InputError(f"action must be one of {', '.join(AFFECTS)}, found {action!r}")
     if action in {"exclude", "hold"} and not reason:
         raise InputError(f"{action} needs a reason that readers of the report will see; give --reason")
-    if action == "shift":
+    if action in _NEEDS:
+        needs, reads = _NEEDS[action]
         try:
-            float(value)
+            fits = reads(value)
         except ValueError:
-            raise InputError(f"shift needs seconds to add to the offset, found {value!r}") from None
-    if action == "bad_channel" and not value:
-        raise InputError("bad_channel needs the channel's name")
+            fits = False
+        if not fits:
+            raise InputError(f"{action} needs {needs}, found {value!r}")
     known = {decision.identifier for decision in history(store, session)}
     if action == "undo" and supersedes not in known:
         raise InputError(f"undo needs the identifier of a decision about {session}, found {supersedes!r}")
+
+
+def _is_span(value: str) -> bool:
+    begin, end = map(float, value.split(":"))
+    return 0 <= begin < end < math.inf
+
+
+_NEEDS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "repetition_time": ("seconds from volume to volume, above 0 and below 100", lambda value: 0 < float(value) < 100),
+    "marker": ("the label of the volume marker", lambda value: bool(value.strip())),
+    "first_volume": ("the number of a volume", lambda value: abs(int(value)) < 1_000_000),
+    "drop_marker": ("the marker's time on the EEG clock in seconds", lambda value: 0 <= float(value) < math.inf),
+    "add_marker": ("a time on the EEG clock in seconds", lambda value: 0 <= float(value) < math.inf),
+    "shift": ("seconds to add to the offset", lambda value: abs(float(value)) < math.inf),
+    "bad_channel": ("the channel's name", bool),
+    "bad_span": ("start:stop on the EEG clock in seconds, start before stop", _is_span),
+}
+"""What the value of an action must be, in words and as a check."""
+_ADDS_UP = frozenset({"drop_marker", "add_marker", "bad_channel", "bad_span"})
+"""Actions of which many may hold at once, one for each value."""
 
 
 def history(store: Store, session: str) -> tuple[Decision, ...]:
@@ -89,7 +121,8 @@ def history(store: Store, session: str) -> tuple[Decision, ...]:
 def effective(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
     """The decisions that hold: neither taken back nor replaced by a later one of the same action and value.
 
-    ``accept``, ``exclude`` and ``hold`` replace each other; the last ``shift`` replaces those before it.
+    ``accept``, ``exclude`` and ``hold`` replace each other; so do two shifts, labels, first volumes or repetition
+    times. Markers, channels and spans add up.
     """
     undone = {decision.supersedes for decision in decisions if decision.action == "undo"}
     last: dict[tuple[str, str], Decision] = {}
@@ -99,5 +132,5 @@ def effective(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
         if decision.action in {"accept", "exclude", "hold"}:
             last["fate", ""] = decision
         else:
-            last[decision.action, decision.value if decision.action == "bad_channel" else ""] = decision
+            last[decision.action, decision.value if decision.action in _ADDS_UP else ""] = decision
     return tuple(last.values())

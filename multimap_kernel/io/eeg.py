@@ -96,8 +96,8 @@ def to_volts(ds: xr.Dataset) -> xr.Dataset:
 
     Returns
     -------
-    The Dataset with ``eeg (channel, time; V)`` float32 in their place, lazy where ``count`` is; channels of type
-    misc may be in another unit than volts.
+    The Dataset with ``eeg (channel, time; V)`` float32 in their place, lazy where ``count`` is, and without the
+    overview of the counts; channels of type misc may be in another unit than volts.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def to_volts(ds: xr.Dataset) -> xr.Dataset:
     scale, offset = ds["scale"].astype(np.float32), ds["offset"].astype(np.float32)
     eeg = (ds["count"] * scale + offset).astype(np.float32)
     eeg = annotate(eeg.transpose("channel", "time").rename("eeg"))
-    return ds.drop_vars(["count", "scale", "offset"]).assign(eeg=eeg)
+    return ds.drop_vars(["count", "scale", "offset", "overview"], errors="ignore").assign(eeg=eeg)
 
 
 def read_markers(path: str) -> xr.Dataset:

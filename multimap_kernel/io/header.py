@@ -201,7 +201,9 @@ def _seconds(value: float, where: str) -> tuple[float, list[str]]:
     return value / 1e3, [f"{where} states a repetition time of {value:g} s; it is taken as milliseconds"]
 
 
-def repetition_time(header: VolumeHeader, sidecar: Mapping[str, Any]) -> tuple[float, tuple[str, ...]]:
+def find_repetition_time(
+    header: VolumeHeader, sidecar: Mapping[str, Any], given: float | None = None
+) -> tuple[float, tuple[str, ...]]:
     """Repetition time in s, from the sidecar or else the header, with what was repaired.
 
     Parameters
@@ -210,12 +212,16 @@ def repetition_time(header: VolumeHeader, sidecar: Mapping[str, Any]) -> tuple[f
         Header of the BOLD file.
     sidecar
         Its BIDS sidecar, inheritance applied.
+    given
+        What a person said, s; then nothing else is asked.
 
     Raises
     ------
     InputError
         If neither states one, both do and disagree by more than 1 %, or volumes are not regular (``VolumeTiming``).
     """
+    if given is not None:
+        return given, (f"a person set the repetition time of {header.url.rpartition('/')[2]} to {given:g} s",)
     if "VolumeTiming" in sidecar:
         raise InputError(
             f"{header.url} must have regular volumes, its sidecar states VolumeTiming; give RepetitionTime"

@@ -12,7 +12,7 @@ import xarray as xr
 from dask.delayed import delayed
 
 from multimap_kernel.io.files import exists, identity, name, read_json, read_values, sibling
-from multimap_kernel.io.header import VolumeHeader, read_header, repetition_time, slice_times
+from multimap_kernel.io.header import VolumeHeader, find_repetition_time, read_header, slice_times
 from multimap_kernel.io.inflate import PlainCopy
 from multimap_kernel.schema import InputError, affine_coordinate, annotate, require, volume_coordinates
 
@@ -22,7 +22,13 @@ GAPS = 0.01
 """Part of the voxels that may have values in some volumes and none in others."""
 
 
-def read_bold(path: str, *, sidecar: Mapping[str, Any] | None = None, dummy_volumes: int = 0) -> xr.Dataset:
+def read_bold(
+    path: str,
+    *,
+    sidecar: Mapping[str, Any] | None = None,
+    dummy_volumes: int = 0,
+    repetition_time: float | None = None,
+) -> xr.Dataset:
     """Read a BOLD run, lazily.
 
     Parameters
@@ -33,6 +39,8 @@ def read_bold(path: str, *, sidecar: Mapping[str, Any] | None = None, dummy_volu
         BIDS sidecar, inheritance applied; if not given, the JSON file beside the image.
     dummy_volumes
         Volumes at the start before the steady state; they are flagged and stay on the time axis.
+    repetition_time
+        What a person knows, s: wins over sidecar and header, also where these two disagree.
 
     Returns
     -------
@@ -53,7 +61,7 @@ def read_bold(path: str, *, sidecar: Mapping[str, Any] | None = None, dummy_volu
     if len(header.shape) != 4:
         raise InputError(f"{path} must be 4-D with several volumes, found shape {header.shape}; give the whole run")
     known = sidecar_beside(path) if sidecar is None else sidecar
-    seconds, repairs = repetition_time(header, known)
+    seconds, repairs = find_repetition_time(header, known, repetition_time)
     slices, notes = slice_times(header, known, seconds)
     volumes = header.shape[3]
     if not 0 <= dummy_volumes < volumes:

@@ -31,6 +31,7 @@ CHUNKS: dict[str, tuple[int, ...]] = {  # what one read brings; -1 is the whole 
     "bold": (8, -1, -1, -1),
     "count": (8, 65_536),
     "eeg": (-1, 16_384),
+    "overview": (-1, 4_096, -1),
     "series": (-1, 4_096),
     "prediction": (-1, 4_096),
 }
@@ -38,6 +39,7 @@ SHARDS: dict[str, tuple[int, ...]] = {  # what one task writes, as one object
     "bold": (64, -1, -1, -1),
     "count": (-1, 524_288),
     "eeg": (-1, 524_288),
+    "overview": (-1, 131_072, -1),
     "series": (-1, 65_536),
     "prediction": (-1, 65_536),
 }

@@ -18,9 +18,9 @@ from multimap_kernel.io.export import write_activation, write_coupling, write_de
 from multimap_kernel.io.store import Product
 from multimap_kernel.io.templates import load_template
 from multimap_kernel.pipeline.keys import Inputs
-from multimap_kernel.schema import Fit
+from multimap_kernel.schema import Decision, Fit
 from multimap_kernel.view.layers import map_layers, viewer_zarr
-from multimap_kernel.view.report import report_html
+from multimap_kernel.view.report import Section, report_html
 from multimap_kernel.view.sections import SessionResults, session_sections
 
 BACKGROUND_MM = 2.0
@@ -89,7 +89,7 @@ def _results(
     clean = inputs.dataset("clean_eeg")
     return SessionResults(
         alignment=alignment,
-        recording=recording,
+        recording=inputs.dataset("align"),
         raw=apply_alignment(to_volts(recording), alignment),
         clean=clean,
         excitations=len(set(bold["slice_time"].values.tolist())) if "slice_time" in bold else 0,
@@ -105,6 +105,8 @@ def _results(
 
 def _report(inputs: Inputs, results: SessionResults) -> str:
     sections, left_out = session_sections(results)
+    if decisions := inputs.provenance.get("decisions"):
+        sections = (*sections, Section("Decisions", _DECIDED, table=tuple(map(_decision_row, decisions))))
     warnings = [
         *inputs.dataset("ingest", "bold").attrs.get("warnings", []),
         *inputs.dataset("ingest", "eeg").attrs.get("warnings", []),
@@ -116,3 +118,12 @@ def _report(inputs: Inputs, results: SessionResults) -> str:
         "versions": {"multimap": str(inputs.provenance["multimap"])},
     }
     return report_html(inputs.session.label, sections, told, left_out=(*left_out, *warnings))
+
+
+_DECIDED = "What people decided about this session when this report was made; each is a file in the store's decisions."
+
+
+def _decision_row(stored: Mapping[str, Any]) -> tuple[str, str]:
+    decision = Decision.from_json(stored)
+    what = f"{decision.action} {decision.value}".strip().replace("_", " ")
+    return what, " · ".join(filter(None, (decision.user, f"{decision.created[:19]} UTC", decision.reason)))

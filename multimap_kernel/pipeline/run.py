@@ -269,6 +269,7 @@ def _compute(
         "recipe": recipe.model_dump(mode="json"),
         "keys": {result.step: result.key for result in upto},
         "multimap": version("multimap"),
+        "decisions": [decision.to_json() for decision in decisions],
     }
     inputs = Inputs(
         session=session,

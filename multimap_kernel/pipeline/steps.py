@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import fsspec
 import xarray as xr
 
-from multimap_kernel.align import apply_alignment, estimate_alignment
+from multimap_kernel.align import apply_alignment, correct_alignment, correct_markers
 from multimap_kernel.config import Align, CleanEeg, Confounds, Features, Fuse, Ingest, Map, Normalise, Realign
-from multimap_kernel.eeg import band_power, clean, decimate, remove_gradient_artifact, remove_pulse_artifact
+from multimap_kernel.eeg import (
+    band_power,
+    blank_spans,
+    clean,
+    decimate,
+    remove_gradient_artifact,
+    remove_pulse_artifact,
+)
 from multimap_kernel.fmri import confounds, correct_timing, estimate_normalisation, normalise, realign, series
 from multimap_kernel.fusion.ridge import fit
 from multimap_kernel.io.bids import Session
 from multimap_kernel.io.eeg import read_eeg, read_events, to_volts
 from multimap_kernel.io.nifti import check_values, read_anatomy, read_bold
+from multimap_kernel.io.pyramid import add_overview
 from multimap_kernel.io.store import Product
 from multimap_kernel.io.templates import load_template
 from multimap_kernel.maps import activation_map, coupling_map, sensor_map, smooth
 from multimap_kernel.pipeline.keys import Inputs, Step
 from multimap_kernel.pipeline.publish import publish
+from multimap_kernel.schema import InputError
 
 TEMPLATE_MM = 2.0
 """Resolution of the template that images are registered to; the grid of the result is the recipe's."""
 
 
 def ingest(inputs: Inputs) -> Product:
-    """Read raw files into the store, as their own integers."""
+    """Read raw files into the store, as their own integers; a person's repetition time wins over the files'."""
     session, options = inputs.session, inputs.part(Ingest)
-    bold = read_bold(session.bold, sidecar=session.sidecar, dummy_volumes=options.dummy_volumes)
+    decided = [float(decision.value) for decision in inputs.decisions]
+    bold = read_bold(
+        session.bold,
+        sidecar=session.sidecar,
+        dummy_volumes=options.dummy_volumes,
+        repetition_time=decided[-1] if decided else None,
+    )
     eeg = read_eeg(session.eeg, electrodes=session.electrodes)
-    groups = {"bold": bold, "eeg": eeg}
+    groups = {"bold": bold, "eeg": add_overview(eeg)}
     if session.events:
         scan_s = bold.sizes["time"] * float(bold.attrs["repetition_time"])
         groups["event"] = read_events(session.events, scan_s=scan_s)
@@ -39,20 +53,11 @@ def ingest(inputs: Inputs) -> Product:
 
 
 def align(inputs: Inputs) -> Product:
-    """Match markers to volumes; a person's shift is added to the estimate."""
-    eeg, bold = inputs.dataset("ingest", "eeg"), inputs.dataset("ingest", "bold")
-    alignment = estimate_alignment(eeg, bold, marker=inputs.part(Align).marker)
-    for decision in inputs.decisions:
-        shift = float(decision.value)
-        low, high = alignment.offset_interval_s
-        reason = f"shifted by {shift:+.6f} s by {decision.user}: {decision.reason}"
-        alignment = replace(
-            alignment,
-            offset_s=alignment.offset_s + shift,
-            offset_interval_s=(low + shift, high + shift),
-            reasons=(*alignment.reasons, reason),
-        )
-    return Product(values={"alignment": alignment.to_json()})
+    """Match markers to volumes, as people corrected them; the markers that were used are kept."""
+    eeg, bold, marker = inputs.dataset("ingest", "eeg"), inputs.dataset("ingest", "bold"), inputs.part(Align).marker
+    alignment = correct_alignment(eeg, bold, inputs.decisions, marker=marker)
+    used = correct_markers(eeg, inputs.decisions, marker=alignment.marker)[["marker_onset", "marker_label"]]
+    return Product({"": used}, {"alignment": alignment.to_json()})
 
 
 def estimate_motion(inputs: Inputs) -> Product:
@@ -63,7 +68,7 @@ def estimate_motion(inputs: Inputs) -> Product:
 
 
 def clean_eeg(inputs: Inputs) -> Product:
-    """Take both scanner artifacts out of the EEG, on the scanner clock."""
+    """Take both scanner artifacts out of the EEG, on the scanner clock; what a person calls bad is left out."""
     options, state = inputs.part(CleanEeg), inputs.part(Ingest).eeg_state
     alignment = inputs.alignment()
     eeg = apply_alignment(to_volts(inputs.dataset("ingest", "eeg")), alignment)
@@ -76,13 +81,23 @@ def clean_eeg(inputs: Inputs) -> Product:
             dummies=alignment.dummy,
         )
     eeg = decimate(eeg, sampling_hz=options.sampling_hz, lowpass_hz=options.lowpass_hz)
+    spans = [map(float, decision.value.split(":")) for decision in inputs.decisions if decision.action == "bad_span"]
+    if spans:
+        eeg = blank_spans(eeg, spans=[(alignment.scanner_time(a), alignment.scanner_time(b)) for a, b in spans])
     if state != "clean" and options.pulse.method == "average":
         eeg = remove_pulse_artifact(eeg, window=options.pulse.window)
-    if inputs.decisions:  # a channel that a person calls bad counts as no EEG from here on
-        bad = eeg["channel"].isin([decision.value for decision in inputs.decisions])
-        eeg["channel_type"] = eeg["channel_type"].where(~bad, "misc")
+    eeg = _without(eeg, [decision.value for decision in inputs.decisions if decision.action == "bad_channel"])
     eeg = clean(eeg, highpass_hz=options.highpass_hz, lowpass_hz=options.lowpass_hz, reference=options.reference)
-    return Product({"": eeg})
+    return Product({"": add_overview(eeg)})
+
+
+def _without(eeg: xr.Dataset, bad: list[str]) -> xr.Dataset:
+    """Channels that a person calls bad count as no EEG from here on."""
+    unknown = sorted(set(bad) - set(eeg["channel"].values.tolist()))
+    if unknown:
+        known = ", ".join(eeg["channel"].values.tolist())
+        raise InputError(f"bad channels must be in the recording, found {', '.join(unknown)} beside {known}; undo that")
+    return eeg.assign(channel_type=eeg["channel_type"].where(~eeg["channel"].isin(bad), "misc")) if bad else eeg
 
 
 def normalise_anatomy(inputs: Inputs) -> Product:
@@ -185,10 +200,17 @@ def anatomy_files(session: Session) -> Iterator[str]:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("ingest", ingest, recipe=("ingest",), libraries=("mne", "nibabel"), files=raw_files),
-    Step("align", align, ("ingest",), ("align",)),
+    Step("ingest", ingest, recipe=("ingest",), version=2, libraries=("mne", "nibabel"), files=raw_files),
+    Step("align", align, ("ingest",), ("align",), version=2),
     Step("realign", estimate_motion, ("ingest",), ("realign",), libraries=("numpy", "scipy", "numba", "nilearn")),
-    Step("clean_eeg", clean_eeg, ("ingest", "align"), ("ingest", "clean_eeg"), libraries=("numpy", "scipy", "numba")),
+    Step(
+        "clean_eeg",
+        clean_eeg,
+        ("ingest", "align"),
+        ("ingest", "clean_eeg"),
+        version=2,
+        libraries=("numpy", "scipy", "numba"),
+    ),
     Step(
         "normalise_anatomy",
         normalise_anatomy,

@@ -87,6 +87,15 @@ class Alignment(Value):
     verdict: str = "good"
     reasons: tuple[str, ...] = ()
 
+    @property
+    def pace(self) -> float:
+        """Seconds of the EEG clock in one second of the scanner's."""
+        return 1.0 + self.drift_ppm * 1e-6
+
+    def scanner_time(self, eeg_time: float) -> float:
+        """Scanner time (s) of a time on the EEG clock (s)."""
+        return (eeg_time - self.offset_s) / self.pace
+
 
 @dataclass(frozen=True)
 class Fit(Value):
@@ -138,7 +147,8 @@ class Decision(Value):
         ``accept``, ``exclude``, ``hold``, ``shift``, ``marker``, ``first_volume``, ``repetition_time``,
         ``drop_marker``, ``add_marker``, ``bad_channel``, ``bad_span`` or ``undo``.
     value
-        What the action needs: seconds, a label, a channel, ``"start:stop"``; empty if nothing.
+        What the action needs: seconds, a label, a channel, ``"start:stop"``; empty if nothing. Times are those of the
+        EEG clock, so that they name the same samples whatever the alignment is.
     reason
         Why, in the person's words.
     supersedes

@@ -44,6 +44,13 @@ _ALL = (
     ),
     Variable("scale", ("channel",), "V", "f", "volts per count"),
     Variable("offset", ("channel",), "V", "f", "volts at count 0"),
+    Variable(
+        "overview",
+        ("channel", "stretch", "extreme"),
+        "1, V",
+        "fi",
+        "least and largest value of stretches of 8, 64, 512, ... samples, in the unit of the signal",
+    ),
     Variable("position", ("channel", "world"), "mm", "f", "electrode position in head RAS+; NaN where unknown"),
     Variable("channel_type", ("channel",), "", "UOT", "eeg, ecg, eog or misc"),
     Variable("marker_onset", ("marker",), "s", "f", "time of each marker on the EEG clock, from the first sample"),
@@ -62,6 +69,7 @@ _ALL = (
     Variable("dvars", ("time",), "1", "f", "root mean square change of the brain, its mean scaled to 1000"),
     # EEG preparation
     Variable("r_peak", ("beat",), "s", "f", "times of the R peaks on the scanner clock; NaN after the last"),
+    Variable("bad_span", ("span", "end"), "s", "f", "begin and end of times that a person calls bad, scanner clock"),
     Variable("quality", ("channel", "metric"), "1", "f", "quality of each channel"),
     # features
     Variable("band_power", ("time", "channel", "band"), "V2", "f", "mean power of each band within each volume"),

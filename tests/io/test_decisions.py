@@ -34,10 +34,14 @@ def test_effective__last_fate_wins_and_undo_takes_back(store):
 def test_effective__channels_add_up_and_shifts_replace_each_other(store):
     for name in ("Fp1", "Oz", "Fp1"):
         decide(store, SESSION, "bad_channel", value=name)
+    decide(store, SESSION, "bad_span", value="3:4.5")
+    decide(store, SESSION, "marker", value="R128")
+    decide(store, SESSION, "marker", value="T")
     decide(store, SESSION, "shift", value="0.1")
     decide(store, SESSION, "shift", value="-0.2")
     held = {(d.action, d.value) for d in effective(history(store, SESSION))}
-    assert held == {("bad_channel", "Fp1"), ("bad_channel", "Oz"), ("shift", "-0.2")}
+    channels = {("bad_channel", "Fp1"), ("bad_channel", "Oz")}
+    assert held == channels | {("shift", "-0.2"), ("bad_span", "3:4.5"), ("marker", "T")}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,14 @@ def test_effective__channels_add_up_and_shifts_replace_each_other(store):
         ("forget", {}, "action must be one of"),
         ("exclude", {}, "exclude needs a reason"),
         ("shift", {"value": "later"}, "shift needs seconds"),
+        ("shift", {"value": "nan"}, "shift needs seconds"),
+        ("marker", {"value": " "}, "marker needs the label"),
+        ("first_volume", {"value": "1.5"}, "first_volume needs the number of a volume, found '1.5'"),
+        ("repetition_time", {"value": "0"}, "repetition_time needs seconds from volume to volume"),
+        ("drop_marker", {"value": "-1"}, "drop_marker needs the marker's time"),
+        ("add_marker", {"value": "inf"}, "add_marker needs a time on the EEG clock"),
+        ("bad_span", {"value": "4"}, "bad_span needs start:stop"),
+        ("bad_span", {"value": "4:3"}, "start before stop, found '4:3'"),
         ("bad_channel", {}, "bad_channel needs the channel's name"),
         ("undo", {"supersedes": "nothing"}, "undo needs the identifier"),
     ],

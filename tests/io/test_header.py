@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from recordings import write_image
 
-from multimap_kernel.io.header import read_header, repetition_time, slice_times
+from multimap_kernel.io.header import find_repetition_time, read_header, slice_times
 from multimap_kernel.schema import InputError
 
 RUN = np.zeros((4, 5, 6, 3), "i2")
@@ -28,14 +28,14 @@ def header(tmp_path, **fields):
 )
 def test_repetition_time__stated_or_repaired(tmp_path, tr, sidecar, expected, repaired):
     found = header(tmp_path, tr=tr)
-    seconds, told = repetition_time(found, sidecar)
+    seconds, told = find_repetition_time(found, sidecar)
     assert seconds == pytest.approx(expected, abs=1e-9)
     assert len(told) + len(found.warnings) == repaired
 
 
 def test_repetition_time__real_header_of_2000_seconds(shared_data):
     found = read_header(str(shared_data / "nifti_weird" / "nibabel" / "example4d.nii.gz"))
-    assert repetition_time(found, {})[0] == 2.0
+    assert find_repetition_time(found, {})[0] == 2.0
     assert "taken as milliseconds" in found.warnings[0]
 
 
@@ -51,7 +51,7 @@ def test_repetition_time__real_header_of_2000_seconds(shared_data):
 )
 def test_repetition_time__refuses(tmp_path, tr, sidecar, message):
     with pytest.raises(InputError, match=message):
-        repetition_time(header(tmp_path, tr=tr), sidecar)
+        find_repetition_time(header(tmp_path, tr=tr), sidecar)
 
 
 def test_read_header__milliseconds_by_their_unit(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from multimap_kernel.schema import Alignment, InputError, SchemaError, regular_time, require, sampling
+from multimap_kernel.schema import Alignment, InputError, SchemaError, require, sampling
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float, float, float]
@@ -119,41 +119,6 @@ def estimate_alignment(
         covered=tuple(bool(flag) for flag in covered),
     )
     return _judge(alignment, quantum, reasons)
-
-
-def apply_alignment(eeg: xr.Dataset, alignment: Alignment) -> xr.Dataset:
-    """Put a recording on the scanner clock: time 0 is the start of the first volume.
-
-    Parameters
-    ----------
-    eeg
-        Recording on its own clock, any variables ``(..., time)``; no sample is changed.
-    alignment
-        Offset and drift.
-
-    Returns
-    -------
-    The same Dataset with ``time`` and ``marker_onset`` in s of the scanner clock, and ``clock`` set to ``scanner``.
-
-    Raises
-    ------
-    SchemaError
-        If the Dataset is not on the EEG clock or its time axis is not regular.
-
-    Notes
-    -----
-    ``scanner_time = (eeg_time - offset) / (1 + drift)``: the samples stay, only their times are told anew.
-    """
-    require(eeg, where="apply_alignment", clock="eeg")
-    axis = sampling(eeg)
-    pace = 1.0 + alignment.drift_ppm * 1e-6
-    start = (axis.start - alignment.offset_s) / pace
-    moved = eeg.drop_vars("time").assign_coords(regular_time(start, axis.frequency * pace, axis.samples))
-    if "marker_onset" in eeg:
-        moved["marker_onset"] = ((eeg["marker_onset"] - alignment.offset_s) / pace).assign_attrs(
-            eeg["marker_onset"].attrs
-        )
-    return moved.assign_attrs(clock="scanner")
 
 
 def _volumes(bold: xr.Dataset) -> tuple[float, int]:
