@@ -54,6 +54,8 @@ _HOME = {
     "cleaning_figure": "view.figures_eeg",
     "sensor_figure": "view.figures_eeg",
     "map_figure": "view.figures_maps",
+    "study_figure": "view.figures_study",
+    "side_by_side": "view.figures_study",
     # the line as a whole, and what it left
     "run": "pipeline",
     "run_step": "pipeline",
@@ -61,6 +63,7 @@ _HOME = {
     "open_session": "pipeline",
     "current": "pipeline",
     "sessions_of": "pipeline",
+    "study_quality": "pipeline",
     "background": "pipeline",
     "collect_garbage": "pipeline",
     "Store": "io.store",

@@ -118,6 +118,12 @@ def history(store: Store, session: str) -> tuple[Decision, ...]:
     return tuple(Decision.from_json(item) for item in stored if item)
 
 
+def decided(store: Store) -> tuple[str, ...]:
+    """Labels of the sessions that somebody ever decided about, in order."""
+    fs, folder = fsspec.core.url_to_fs(store.url("decisions"))
+    return tuple(sorted(path.rsplit("/", 1)[-1] for path in fs.ls(folder, detail=False))) if fs.exists(folder) else ()
+
+
 def effective(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
     """The decisions that hold: neither taken back nor replaced by a later one of the same action and value.
 

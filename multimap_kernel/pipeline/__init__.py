@@ -2,6 +2,7 @@
 
 from multimap_kernel.pipeline.keys import Inputs, Step, key_of
 from multimap_kernel.pipeline.publish import background
+from multimap_kernel.pipeline.quality import study_quality
 from multimap_kernel.pipeline.results import collect_garbage, current, open_session, sessions_of
 from multimap_kernel.pipeline.run import SessionResult, StepResult, line, plan, run, run_step
 from multimap_kernel.pipeline.steps import STEPS
@@ -22,4 +23,5 @@ __all__ = [
     "run",
     "run_step",
     "sessions_of",
+    "study_quality",
 ]

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
-from scipy import ndimage
 
 from multimap_kernel.schema import Fit, SchemaError
 from multimap_kernel.view.figures import BLUE, GREY
@@ -89,11 +88,11 @@ def _draw_slices(
 ) -> None:
     x, y = np.arange(low[0], high[0], _STEP), np.arange(low[1], high[1], _STEP)
     grid = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], cuts[:, None, None]), -1)
-    value = np.hstack(list(_sample(layer, grid, order=0)))
+    value = np.hstack(list(layer.at(grid)))
     if grey is None:
         axes.imshow(np.full(value.shape, 0.15), cmap="gray", vmin=0, vmax=1, origin="lower")
     else:
-        ground = np.hstack(list(_sample(grey, grid, order=1)))
+        ground = np.hstack(list(grey.at(grid, order=1)))
         axes.imshow(ground, cmap="gray", vmin=grey.limits[0], vmax=1.1 * grey.limits[1], origin="lower")
     shown = np.ma.masked_where(np.abs(value) < layer.threshold, value)
     limit = layer.limits[1]
@@ -104,13 +103,6 @@ def _draw_slices(
         axes.text(left + 2, 2, f"z {cut:.0f}", color="white", fontsize=8)
         axes.text(left + 1, middle, "L", color="white", fontsize=8, va="center")
         axes.text(left + x.size - 2, middle, "R", color="white", fontsize=8, va="center", ha="right")
-
-
-def _sample(layer: Layer, world: np.ndarray, *, order: int) -> np.ndarray:
-    """Values at world positions (..., 3), mm; 0 outside the grid."""
-    inverse = np.linalg.inv(layer.affine)
-    index = world @ inverse[:3, :3].T + inverse[:3, 3]
-    return np.asarray(ndimage.map_coordinates(layer.values, np.moveaxis(index, -1, 0), order=order, cval=0.0))
 
 
 def _draw_bar(axes: Axes, layer: Layer) -> None:

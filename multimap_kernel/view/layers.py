@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xarray as xr
 import zarr
+from scipy import ndimage
 from zarr.codecs import ZstdCodec
 
 from multimap_kernel.maps.inference import critical_value, smallest_p
@@ -67,6 +68,12 @@ class Layer:
     alpha: float = 0.05
     null: str = ""
     note: str = ""
+
+    def at(self, world: np.ndarray, *, order: int = 0) -> np.ndarray:
+        """Values at world positions (..., 3), mm: those of the nearest voxel, or linear (order 1); 0 outside."""
+        inverse = np.linalg.inv(self.affine)
+        index = np.moveaxis(world @ inverse[:3, :3].T + inverse[:3, 3], -1, 0)
+        return np.asarray(ndimage.map_coordinates(self.values, index, order=order, cval=0.0))
 
     @property
     def legend(self) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from multimap_kernel.io.decisions import decide, effective, history
+from multimap_kernel.io.decisions import decide, decided, effective, history
 from multimap_kernel.io.store import Store
 from multimap_kernel.schema import InputError
 
@@ -20,6 +20,7 @@ def test_decide__is_kept_with_who_when_and_why(store):
     assert made.created.endswith("+00:00")
     assert made.user
     assert history(store, "sub-02_task-rest") == ()
+    assert decided(store) == (SESSION,)
 
 
 def test_effective__last_fate_wins_and_undo_takes_back(store):

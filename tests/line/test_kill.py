@@ -59,3 +59,18 @@ def test_run__second_time_computes_nothing(killed):
         runtime=mm.Runtime(store=str(killed.folder / "undisturbed")),
     )
     assert [result.computed for result in planned] == [0]
+
+
+def test_study_quality__tells_what_the_simulator_planted_and_what_people_decided(killed):
+    assert killed.undisturbed
+    root = str(killed.folder / "undisturbed")
+    mm.decide(mm.Store(root, "killed"), "sub-99_task-rest", "exclude", reason="left the scanner")
+    quality = mm.study_quality(root, "killed")
+    ran, excluded = quality.iloc[0], quality.loc["sub-99_task-rest"]
+    assert ran["verdict"] == "good"
+    assert ran["drift_ppm"] == pytest.approx(8, abs=34)  # planted: 8; a marker is a sample of 4 ms, the run 120 s long
+    assert ran["residual_ms"] < 4
+    assert ran["missing_markers"] == ran["uncovered_volumes"] == ran["bad_channels"] == 0
+    assert 40 < ran["tsnr"] < 80  # planted: 60, before resampling and with the effects in it
+    assert (excluded["decision"], excluded["reason"]) == ("exclude", "left the scanner")
+    assert excluded.isna()["tsnr"]
