@@ -18,9 +18,12 @@ def science_hash() -> str:
     return total.hexdigest()[:16]
 
 
+def commit() -> str:
+    """Short name of the commit that is checked out."""
+    told = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def heading(title: str, command: str) -> str:
     """First lines of a table: what made it, from which commit and code."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return f"# {title}\n\nMade by `{command}` at commit {commit}, science modules {science_hash()}.\n"
+    return f"# {title}\n\nMade by `{command}` at commit {commit()}, science modules {science_hash()}.\n"

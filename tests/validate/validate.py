@@ -1,7 +1,8 @@
 """What needs many seeds or much data; writes VALIDATION.md.
 
-``python tests/validate/validate.py [null] [kill] [memory]``: all three if none is named. Results of a part are kept in
-``build/validate/<part>.json``; the table is made from those that are there.
+``python tests/validate/validate.py [null] [kill] [memory]``: all if none is named; ``table`` measures nothing. Each
+part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that they stand
+for; the table is made from these files.
 """
 
 import json
@@ -18,9 +19,9 @@ from scipy.stats import binomtest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from science import ROOT, heading, science_hash  # noqa: E402
+from science import ROOT, commit, science_hash  # noqa: E402
 
-KEPT = ROOT / "build" / "validate"
+KEPT = HERE / "results"
 SEEDS, MOMENTS, LOGGED_SEED = 400, 20, 20261122
 STEPS = ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map", "publish")
 
@@ -75,7 +76,7 @@ def memory() -> list[str]:
     """A session of 4 GiB of float32 through 2 workers of 1 GiB each."""
     done = subprocess.run([sys.executable, str(HERE / "large.py")], capture_output=True, text=True, check=False)
     print(done.stdout, done.stderr[-2000:])
-    found = "; ".join(done.stdout.strip().splitlines()) or "ended without a word"
+    found = "; ".join(line.strip(" ;") for line in done.stdout.splitlines() if line.strip()) or "ended without a word"
     verdict = "holds" if done.returncode == 0 else "DOES NOT HOLD"
     return [f"| 4 GiB of float32 through 2 workers of 1 GiB | the line ends, no worker dies | {found} | {verdict} |"]
 
@@ -84,14 +85,23 @@ PARTS = {"null": null, "kill": kill, "memory": memory}
 
 
 def main() -> int:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or PARTS:
-        (KEPT / f"{name}.json").write_text(json.dumps({"science": science_hash(), "rows": PARTS[name]()}))
-    table = [heading("Validation", "make validate"), "| what | asked | found | verdict |", "|---|---|---|---|"]
-    for name in PARTS:
-        path = KEPT / f"{name}.json"
+    KEPT.mkdir(exist_ok=True)
+    for name in [] if sys.argv[1:] == ["table"] else sys.argv[1:] or PARTS:
+        stands_for = {"commit": commit(), "science": science_hash()}
+        kept = stands_for | {"rows": PARTS[name]()}
+        (KEPT / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    table = [
+        "# Validation",
+        "",
+        "Made by `make validate`; each row names the commit whose code it was measured on.",
+        "",
+        "| what | asked | found | verdict | commit |",
+        "|---|---|---|---|---|",
+    ]
+    for path in (KEPT / f"{name}.json" for name in PARTS):
         if path.is_file():
-            table += json.loads(path.read_text())["rows"]
+            kept = json.loads(path.read_text())
+            table += [f"{row} {kept['commit']} |" for row in kept["rows"]]
     (ROOT / "VALIDATION.md").write_text("\n".join(table) + "\n")
     print("\n".join(table))
     return any("DOES NOT HOLD" in row for row in table)
