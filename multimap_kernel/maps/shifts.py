@@ -169,13 +169,18 @@ def strongest(rows: np.ndarray, data: np.ndarray) -> Strongest:
     for first in range(0, voxels, _TOGETHER):
         part = slice(first, first + _TOGETHER)
         r = (flat @ data[:, part]).reshape(*rows.shape[:2], -1)
-        _reduce(r, best[part], chosen[part], maximum, counts)
+        reduce_strongest(r, best[part], chosen[part], maximum, counts)
     return Strongest(best, chosen, maximum, counts)
 
 
 @numba.njit(cache=True, nogil=True)
-def _reduce(r: np.ndarray, best: np.ndarray, chosen: np.ndarray, maximum: np.ndarray, counts: np.ndarray) -> None:
-    """One pass over r (regressor, 1 + member, voxel); comparisons with NaN are false, so NaN never wins."""
+def reduce_strongest(
+    r: np.ndarray, best: np.ndarray, chosen: np.ndarray, maximum: np.ndarray, counts: np.ndarray
+) -> None:
+    """Bring the four arrays of a `Strongest` up to date with r (regressor, 1 + member, voxel), in one pass.
+
+    Comparisons with NaN are false, so that NaN never wins.
+    """
     regressors, members, voxels = r.shape
     size = np.empty(voxels, np.float32)
     for regressor in range(regressors):

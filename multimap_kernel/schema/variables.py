@@ -80,6 +80,7 @@ _ALL = (
     Variable("statistic", ("condition", "modality", "z", "y", "x"), "1", "f", "test statistic; kind in statistic_kind"),
     Variable("effect", ("condition", "modality", "z", "y", "x"), "1", "f", "contrast estimate in percent of the mean"),
     Variable("p_fwe", ("condition", "modality", "z", "y", "x"), "1", "f", "family-wise error p"),
+    Variable("n", ("z", "y", "x"), "1", "i", "members that have the voxel"),
     Variable("q_fdr", ("condition", "modality", "z", "y", "x"), "1", "f", "false discovery rate q"),
 )
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}

@@ -1,0 +1,255 @@
+"""Group maps: what members have in common, or where two groups differ, each voxel judged by the largest of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from multimap_kernel.maps.blocks import Array, Shape, array, as_text, call, is_lazy, per_block
+from multimap_kernel.maps.flips import count_flips, count_labellings, relabellings, sign_flips
+from multimap_kernel.maps.inference import describe_null, false_discovery_rate, family_wise_p, pooled_p
+from multimap_kernel.maps.members import GRID, Test, choose_members
+from multimap_kernel.maps.shifts import BINS, reduce_strongest
+from multimap_kernel.schema import InputError, SchemaError, annotate
+
+_TOGETHER = 1024  # voxels in one product: 1 000 members of the null x 1 024 floats are 4 MB
+_METHODS = {
+    "one-sample": "largest |t| over voxels, sign flips of the members",
+    "paired": "largest |t| over voxels, sign flips of the differences",
+    "two-sample": "largest |t| over voxels, members shared out to the two groups anew",
+}
+
+
+def group_map(
+    ds: xr.Dataset,
+    *,
+    test: Test = "one-sample",
+    levels: tuple[str, str] | None = None,
+    permutations: int = 999,
+    coverage: float = 1.0,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Map what members of a study have in common, or where two groups of them differ.
+
+    ``one-sample``: t of the mean against 0. ``paired``: the same of the difference of two measurements of each
+    subject. ``two-sample``: t of the difference of two groups of equal variance. Members are the random effect: their
+    own variance enters through the scatter between them. The null flips the signs of members (of differences), or
+    shares members out anew; it needs errors that are symmetrical (or equally distributed in both groups) and nothing
+    else, and keeps all correlation between voxels.
+
+    Parameters
+    ----------
+    ds
+        ``effect (member, ..., z, y, x)``, NaN where a member has no voxel, with ``affine (world, index; mm)``, as
+        made by `stack_maps`; ``group (member)`` for ``paired`` and ``two-sample``, ``subject (member)`` for
+        ``paired``. NumPy or Dask; a lazy Dataset is not computed, but for these two coordinates.
+    test
+        Which test.
+    levels
+        The two values of ``group`` whose difference, first minus second, is tested; the two that there are, sorted,
+        if not given. Other members are left out.
+    permutations
+        Largest number of members of the null; few members of the study have fewer (8 have 127 sign flips).
+    coverage
+        Share of the members that a voxel must have to be tested; 1 is all of them.
+    seed
+        Of the draw, where there are more members of the null than are taken.
+
+    Returns
+    -------
+    ``statistic`` (t), ``effect`` (mean, or difference of means, in units of the input), ``p_fwe``, ``q_fdr (..., z, y,
+    x)`` float32, NaN where not tested; ``n (..., z, y, x)`` int16: members (pairs) that have the voxel; ``mask (z, y,
+    x)``: tested in any map; ``null_maximum (..., permutation)``: the largest ``|t|`` of each; coordinates
+    ``statistic_kind``, ``null`` and ``affine``, attribute ``members``. One map of the remaining dimensions is one
+    family.
+
+    Raises
+    ------
+    SchemaError
+        If ``effect`` is missing or has the wrong form.
+    InputError
+        If there are too few members, two have the same name, a pair is not whole, or a group cannot be told.
+
+    References
+    ----------
+    Nichols & Holmes (2002), Hum Brain Mapp 15:1. Winkler et al. (2014), NeuroImage 92:381. Phipson & Smyth (2010),
+    Stat Appl Genet Mol Biol 9:39.
+    """
+    _check(ds, coverage, permutations)
+    effect, is_first, names = choose_members(ds, test, levels)
+    lazy, outer = is_lazy(ds, "effect"), [str(dim) for dim in effect.dims[1:-3]]
+    shape = tuple(effect.sizes[dim] for dim in outer)
+    maps, voxels = int(np.prod(shape, dtype=int)), int(np.prod([effect.sizes[dim] for dim in GRID]))
+    values = effect.data.reshape(effect.shape[0], maps, voxels)
+    members = min(permutations, _distinct(is_first, effect.sizes["member"]))
+    present = (da if lazy else np).isfinite(values).any(axis=2)
+    plan = call(lazy, _plan, present, is_first, permutations, coverage, seed)
+    gives: dict[str, Shape] = dict.fromkeys(("r", "effect"), ((maps,), np.float32))
+    gives |= {"n": ((maps,), np.int16), "maximum_block": ((maps, members), np.float32)}
+    gives["counts_block"] = ((maps, BINS), np.int64)
+    got = per_block(lazy, _test_block, values, plan, members, gives=gives)
+    maximum, counts = got["maximum_block"].max(axis=-1), got["counts_block"].sum(axis=-1)
+    judged = call(lazy, _judge, got["r"], maximum, counts, plan)
+    shapes = dict.fromkeys(("statistic", "p_fwe", "q_fdr"), (maps, voxels)) | {"null_maximum": (maps, members)}
+    out = {name: array(judged[name], each, np.float32) for name, each in shapes.items()}
+    out |= {"effect": got["effect"], "n": got["n"]}
+    null = as_text(call(lazy, _describe, maximum, test, seed))
+    return _dataset(ds, effect, out, null, names)
+
+
+def _check(ds: xr.Dataset, coverage: float, permutations: int) -> None:
+    faults = []
+    if "effect" not in ds:
+        faults.append(f"effect (member, ..., z, y, x) must be there, found {sorted(map(str, ds))}; use stack_maps")
+    elif ds["effect"].dims[0] != "member" or ds["effect"].dims[-3:] != GRID:
+        faults.append(f"effect must have dimensions (member, ..., z, y, x), found {ds['effect'].dims}; use stack_maps")
+    if "affine" not in ds.variables:
+        faults.append("affine (world, index; mm) must be there; take maps of one grid")
+    if "member" not in ds.coords:
+        faults.append("member must name its members, found no coordinate; use stack_maps")
+    if faults:
+        raise SchemaError("group_map", faults)
+    names = [str(name) for name in ds["member"].values]
+    if len(set(names)) < len(names):
+        raise InputError(f"members must have different names, found {names}; combine runs with fixed_effects first")
+    if not 0 < coverage <= 1 or permutations < 1:
+        raise InputError(
+            f"coverage must lie in (0, 1] and permutations be 1 or more, found {coverage} and {permutations}"
+        )
+
+
+def _distinct(is_first: np.ndarray | None, members: int) -> int:
+    if is_first is None:
+        return count_flips(members)
+    return count_labellings(int(is_first.sum()), int((~is_first).sum()))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """For each map: rows of the null (1 + permutation, member), the real one first; members that a voxel needs."""
+
+    rows: list[np.ndarray]
+    needed: list[int]
+    is_first: np.ndarray | None
+    degrees: np.ndarray
+
+    @property
+    def estimated(self) -> int:
+        """Means that are estimated, and cost a degree of freedom each."""
+        return 1 if self.is_first is None else 2
+
+
+def _plan(present: np.ndarray, is_first: np.ndarray | None, permutations: int, coverage: float, seed: int) -> _Plan:
+    """A member that lacks a map altogether has no part in its null; ``present`` is (member, map)."""
+    rows, needed, degrees = [], [], []
+    estimated = 1 if is_first is None else 2
+    for one in np.asarray(present, bool).T:
+        there = np.flatnonzero(one)
+        if is_first is None and len(there) >= 3:
+            made = sign_flips(len(there), permutations, seed)
+        elif is_first is not None and min(is_first[there].sum(), (~is_first[there]).sum()) >= 2:
+            made = relabellings(is_first[there], permutations, seed)
+        else:
+            made = np.zeros((1, 0), np.float32)
+        full = np.zeros((len(made), len(one)), np.float32)
+        full[:, there[: made.shape[1]]] = made
+        rows.append(full)
+        needed.append(max(int(np.ceil(coverage * len(there) - 1e-9)), 3) if made.size else len(one) + 1)
+        degrees.append(max(len(there) - estimated, 1))
+    return _Plan(rows, needed, is_first, np.array(degrees)[:, None])
+
+
+def _test_block(values: np.ndarray, plan: _Plan, members: int) -> dict[str, np.ndarray]:
+    """All maps of one block (member, map, voxel)."""
+    maps, voxels = values.shape[1:]
+    got = {name: np.full((maps, voxels), np.nan, np.float32) for name in ("r", "effect")}
+    got["n"] = np.isfinite(values).sum(axis=0).astype(np.int16)
+    got["maximum_block"] = np.full((maps, members, 1), np.nan, np.float32)
+    got["counts_block"] = np.zeros((maps, BINS, 1), np.int64)
+    for number, rows in enumerate(plan.rows):
+        maximum = np.zeros(len(rows) - 1, np.float32)
+        columns = np.flatnonzero(_testable(values[:, number], plan, number))
+        for first in range(0, columns.size, _TOGETHER):
+            part = columns[first : first + _TOGETHER]
+            r, effect = _correlations(values[:, number, part], rows, plan, int(plan.degrees[number, 0]))
+            best, chosen = np.full(part.size, np.nan, np.float32), np.full(part.size, -1, np.int16)
+            reduce_strongest(r[None], best, chosen, maximum, got["counts_block"][number, :, 0])
+            got["r"][number, part], got["effect"][number, part] = best, effect
+        got["maximum_block"][number, : maximum.size, 0] = maximum
+    return got
+
+
+def _testable(values: np.ndarray, plan: _Plan, number: int) -> np.ndarray:
+    """Voxels (voxel,) that enough members have, at least two of each group."""
+    has = np.isfinite(values)
+    enough: np.ndarray = has.sum(axis=0) >= plan.needed[number]
+    if plan.is_first is not None:
+        enough &= (has[plan.is_first].sum(axis=0) >= 2) & (has[~plan.is_first].sum(axis=0) >= 2)
+    return enough
+
+
+def _correlations(values: np.ndarray, rows: np.ndarray, plan: _Plan, degrees: int) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation of each row with the values (member, voxel), and the effect (voxel,).
+
+    A t of one mean, or of the difference of two, is a correlation with the signs, or with the centred labels. In a
+    voxel that some members lack, it is the correlation that gives the same t with all degrees of freedom, so that all
+    voxels of a family are compared by t.
+    """
+    has = np.isfinite(values)
+    n = has.sum(axis=0)
+    filled = np.where(has, values, 0.0).astype(np.float64)
+    if plan.is_first is None:
+        effect, spread = filled.sum(axis=0) / n, np.sqrt(n)[None]
+    else:
+        one, other = (np.where(side[:, None], filled, 0).sum(axis=0) / (has & side[:, None]).sum(axis=0)
+                      for side in (plan.is_first, ~plan.is_first))  # fmt: skip
+        effect = one - other
+        filled -= np.where(has, filled.sum(axis=0) / n, 0.0)
+        share = rows @ has.astype(np.float32)
+        spread = np.sqrt(np.maximum(share - share**2 / n, 0))
+    length = np.sqrt(np.einsum("ij,ij->j", filled, filled))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = rows @ (filled / np.where(length > 0, length, np.nan)).astype(np.float32)
+        r = np.clip(r / np.where(spread > 0, spread, np.nan), -1, 1)
+        own = n - plan.estimated
+        if np.any(own != degrees):
+            squared = r**2 * own / np.maximum(1 - r**2, 1e-7)
+            r = np.sign(r) * np.sqrt(squared / (squared + degrees))
+    return np.asarray(r, np.float32), effect
+
+
+def _judge(r: np.ndarray, maximum: np.ndarray, counts: np.ndarray, plan: _Plan) -> dict[str, np.ndarray]:
+    """p, q and t (map, voxel) of correlations; all within a map have the same freedom."""
+    p = [family_wise_p(*pair) for pair in zip(r, maximum, strict=True)]
+    q = [false_discovery_rate(one) for one in pooled_p(r, counts)]
+    return {
+        "statistic": _t(r, plan.degrees),
+        "null_maximum": _t(maximum, plan.degrees),
+        "p_fwe": np.array(p),
+        "q_fdr": np.array(q),
+    }
+
+
+def _t(r: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    return np.asarray(r * np.sqrt(degrees / np.maximum(1 - r.astype(np.float64) ** 2, 1e-12)))
+
+
+def _describe(maximum: np.ndarray, test: Test, seed: int) -> str:
+    return describe_null(_METHODS[test], int(np.isfinite(maximum).sum(axis=1).min()), seed)
+
+
+def _dataset(ds: xr.Dataset, effect: xr.DataArray, maps: dict[str, Array], null: Array, names: list[str]) -> xr.Dataset:
+    dims = [str(dim) for dim in effect.dims[1:-3]]
+    shape = effect.shape[1:]
+    out = xr.Dataset(attrs={"space": ds.attrs.get("space", "native"), "members": names})
+    for name in ("statistic", "effect", "p_fwe", "q_fdr", "n"):
+        out[name] = annotate(xr.DataArray(maps[name].reshape(shape), dims=(*dims, *GRID)), name)
+    out["effect"].attrs["units"] = effect.attrs.get("units", "1")
+    out["mask"] = annotate(out["statistic"].notnull().any(dims), "mask")
+    null_maximum = maps["null_maximum"].reshape(*shape[:-3], -1)
+    out["null_maximum"] = xr.DataArray(null_maximum, dims=(*dims, "permutation"), attrs={"units": "1"})
+    kept = {dim: effect[dim] for dim in dims if dim in effect.coords}
+    return out.assign_coords(kept).assign_coords(affine=ds["affine"], statistic_kind="t", null=((), null))
