@@ -14,7 +14,8 @@ from types import FrameType
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from multimap_kernel.batch.status import DONE, KERNEL_DIED, PREEMPTED, RAISED, STORAGE, RunRecord, exit_code_of
+from multimap_kernel.batch.records import NOTEBOOK, RunRecord
+from multimap_kernel.batch.status import DONE, KERNEL_DIED, PREEMPTED, RAISED, STORAGE, exit_code_of
 
 LOG = logging.getLogger(__name__)
 WATCH_S = 1.0
@@ -33,7 +34,7 @@ def main(folder: str) -> int:
     try:
         papermill.execute_notebook(
             record.notebook,
-            str(Path(folder, "notebook.ipynb")),
+            str(Path(folder, NOTEBOOK)),
             parameters=record.parameters,
             progress_bar=False,
             log_output=True,

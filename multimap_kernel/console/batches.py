@@ -12,7 +12,7 @@ from multimap_kernel.batch.runner import Progress, Row, RunRecord, run_batch
 from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.console.screen import MARK, OUT
 from multimap_kernel.io.store import Store
-from multimap_kernel.pipeline import SessionResult, current, plan
+from multimap_kernel.pipeline import current, plan
 
 
 def batch(
@@ -29,9 +29,7 @@ def batch(
     """Execute a notebook for each session, show its progress, and say where everything is; the worst exit code."""
     recipe = Recipe.load(recipe_file) if recipe_file else Recipe()
     store = Store(runtime.store, study)
-    folder = Path(runs or store.url("runs"))
     planned = plan(bids, study=study, sessions=sessions, recipe=recipe, runtime=runtime)
-    kept = {session: record for session in planned if (record := _finished(session, folder, notebook, recipe))}
     rows = [
         Row(
             session.session,
@@ -44,33 +42,27 @@ def batch(
             },
         )
         for session in planned
-        if session not in kept
     ]
-    records = list(kept.values())
-    if rows:
-        with Live(console=OUT, refresh_per_second=2) as live:
-            seen: dict[str, Progress] = {}
+    seen: dict[str, Progress] = {}
+    with Live(console=OUT, refresh_per_second=2) as live:
 
-            def tell(progress: Progress) -> None:
-                seen[progress.session] = progress
-                live.update(_progress_table(seen))
+        def tell(progress: Progress) -> None:
+            seen[progress.session] = progress
+            live.update(_progress_table(seen))
 
-            records += run_batch(notebook, rows, runs=folder, jobs=jobs, runtime=runtime, on_progress=tell)
+        records = run_batch(
+            notebook,
+            rows,
+            runs=runs or store.url("runs"),
+            run_id=f"{Path(notebook).stem}-{recipe.name}",
+            jobs=jobs,
+            runtime=runtime,
+            on_progress=tell,
+        )
     _say_where(records, store, recipe.name)
-    if not rows:
+    if not seen:
         OUT.print(f"nothing to do: all {len(planned)} sessions are done with this notebook and this recipe")
     return max((record.exit_code or 0 for record in records if record.exit_code != 21), default=0)
-
-
-def _finished(session: SessionResult, folder: Path, notebook: str, recipe: Recipe) -> RunRecord | None:
-    """The finished run of this very notebook and recipe, if all results that it drew are still there."""
-    if session.computed or session.status != "planned":
-        return None
-    for path in sorted(folder.glob(f"*/{session.session}/attempt-*/run.json"), reverse=True):
-        record = RunRecord.load(path.parent)
-        if record.status == "done" and record.fits(notebook, recipe):
-            return record
-    return None
 
 
 def _progress_table(seen: Mapping[str, Progress]) -> Table:

@@ -11,9 +11,9 @@ import psutil
 import pytest
 from nbformat import v4
 
-from multimap_kernel.batch.process import execute
+from multimap_kernel.batch.process import Limits, execute
+from multimap_kernel.batch.records import RunRecord
 from multimap_kernel.batch.runner import Row, run_batch
-from multimap_kernel.batch.status import RunRecord
 from multimap_kernel.config import Runtime
 from multimap_kernel.schema import InputError, RecipeError
 
@@ -132,8 +132,6 @@ def test_run_batch__refuses_a_table_before_anything_starts(notebook, tmp_path, r
 def test_run_batch__refuses_what_is_not_there(notebook, tmp_path):
     with pytest.raises(InputError, match="must be a file, found nothing at"):
         run_batch(tmp_path / "none.ipynb", [], runs=tmp_path)
-    with pytest.raises(InputError, match="must be a folder on this machine"):
-        run_batch(notebook, [Row("sub-01")], runs="gs://bucket/runs")
     stored = nbformat.read(notebook, as_version=4)
     stored.metadata.kernelspec.name = "absent"
     nbformat.write(stored, notebook)
@@ -145,7 +143,7 @@ def test_run_batch__refuses_what_is_not_there(notebook, tmp_path):
 def test_execute__an_ended_process_leaves_no_kernel(notebook, tmp_path, way, code):
     folder = tmp_path / "attempt-1"
     folder.mkdir()
-    RunRecord("r", "s", 1, str(folder), str(notebook), {"fault": "sleep"}).save()
+    RunRecord("r", "s", 1, str(folder), str(notebook), {"fault": "sleep"}).save(folder)
     stop, tree = threading.Event(), []
 
     def end_when_a_cell_sleeps(_peak):
@@ -155,9 +153,11 @@ def test_execute__an_ended_process_leaves_no_kernel(notebook, tmp_path, way, cod
             stop.set() if way == "asked" else os.kill(child.pid, signal.SIGKILL)
 
     environment = {**os.environ, "MULTIMAP_BATCH": "1"}
-    found, peak = execute(folder, environment, timeout_s=60, stop=stop, watch=end_when_a_cell_sleeps)
-    assert found == code
-    assert peak > 30e6
+    found = execute(
+        folder, environment, limits=Limits(60), stop=stop, lost=threading.Event(), watch=end_when_a_cell_sleeps
+    )
+    assert found.code == code
+    assert found.peak_bytes > 30e6
     assert len(tree) >= 2
     assert psutil.wait_procs(tree, timeout=10)[1] == []
     saved = nbformat.read(folder / "notebook.ipynb", as_version=4)
