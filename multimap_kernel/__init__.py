@@ -62,6 +62,7 @@ _HOME = {
     # the line as a whole, and what it left
     "run": "pipeline",
     "run_step": "pipeline",
+    "run_group": "pipeline",
     "plan": "pipeline",
     "open_session": "pipeline",
     "current": "pipeline",
@@ -78,6 +79,7 @@ _HOME = {
     "run_batch": "batch.runner",
     "Row": "batch.runner",
     "Alignment": "schema",
+    "InputError": "schema",
     "MultimapError": "schema",
 }
 _MODULES = ("align", "compute", "console", "eeg", "fmri", "fusion", "io", "maps", "pipeline", "schema", "view")

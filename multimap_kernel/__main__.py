@@ -88,10 +88,10 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         command.add_argument("--workers", type=int, default=2, help="Dask processes; 0: work in this one")
         command.add_argument("--memory", default="1GiB", help="limit of one worker")
 
-    step = _add(commands, "step", "run one step of one session", _step)
+    step = _add(commands, "step", "run one step of one session, or the group step of the study", _step)
     step.add_argument("name", help="such as align")
     _where(step)
-    step.add_argument("--session", required=True, metavar="LABEL")
+    step.add_argument("--session", default="", metavar="LABEL", help="(group: none, it reads all sessions)")
 
     batch = _add(commands, "batch", "execute a notebook for each session", _batch)
     batch.add_argument("notebook")
@@ -180,15 +180,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _step(options: argparse.Namespace) -> int:
-    done = mm.run_step(
-        options.name,
-        options.bids,
-        study=_study(options),
-        session=options.session,
-        recipe=_recipe(options),
-        runtime=_runtime(options),
-    )
-    print(f"{options.session} {done.step}: {done.state} {done.place}/{done.key}")
+    given = {"study": _study(options), "recipe": _recipe(options), "runtime": _runtime(options)}
+    if options.name == "group":
+        done = mm.run_group(options.bids, **given)
+    elif options.session:
+        done = mm.run_step(options.name, options.bids, session=options.session, **given)
+    else:
+        raise mm.InputError(f"step {options.name} must have --session LABEL, found none; only group has none")
+    print(f"{options.session or 'study'} {done.step}: {done.state} {done.place}/{done.key}")
     return 0
 
 

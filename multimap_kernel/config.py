@@ -140,6 +140,29 @@ class Map(_Part):
     seed: int = 0
 
 
+class Group(_Part):
+    """What a study's members are asked together."""
+
+    test: Literal["one-sample", "paired", "two-sample"] = "one-sample"
+    column: str = Field(
+        "", description="two-sample: a column of participants.tsv; paired: session, task or run, which is compared"
+    )
+    levels: tuple[str, str] | None = Field(None, description="values of the column: first minus second")
+    task: str = Field("", description="only sessions of this task; a study of one task needs none")
+    permutations: int = Field(999, ge=19, description="largest number of sign flips or labellings")
+    coverage: float = Field(1.0, gt=0, le=1, description="share of the members that a voxel must have")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _comparison_has_a_column(self) -> Self:
+        entities = ("session", "task", "run")
+        if self.test == "paired" and self.column not in entities:
+            raise ValueError(f"a paired test needs column to be one of {', '.join(entities)}, found {self.column!r}")
+        if self.test == "two-sample" and not self.column:
+            raise ValueError("a two-sample test needs a column of participants.tsv, found none")
+        return self
+
+
 class Publish(_Part):
     """What the pictures and the viewer show first."""
 
@@ -169,6 +192,7 @@ class Recipe(_Part):
     fuse: Fuse = Fuse()
     map: Map = Map()
     publish: Publish = Publish()
+    group: Group = Group()
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:

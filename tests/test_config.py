@@ -5,7 +5,7 @@ import yaml
 from pydantic import ValidationError
 
 from multimap_kernel.config import Recipe, Runtime
-from multimap_kernel.pipeline import STEPS
+from multimap_kernel.pipeline import GROUP, STEPS
 from multimap_kernel.schema import RecipeError
 
 
@@ -52,7 +52,7 @@ def test_recipe__is_frozen():
 
 def test_recipe__each_part_is_read_by_a_step():
     parts = set(Recipe.model_fields) - {"name", "version"}
-    assert parts == {part for step in STEPS for part in step.recipe}
+    assert parts == {part for step in (*STEPS, GROUP) for part in step.recipe}
 
 
 def test_runtime__reads_the_store_from_the_environment(monkeypatch):

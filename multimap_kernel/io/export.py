@@ -22,12 +22,15 @@ LEVEL = 0.05
 """Family-wise error at which the sidecar states the threshold of the statistic."""
 SCANNER, MNI = 1, 4
 """NIfTI codes of the space that an affine leads to."""
-LABELS = {"p_fwe": "pfwe", "q_fdr": "qfdr", "effect": "effect"}
+TEMPLATE_SOURCE = "https://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin2009"
+"""Where the template of MNI space is described; BIDS asks for it, since it lists other variants of 2009 only."""
+LABELS = {"p_fwe": "pfwe", "q_fdr": "qfdr", "effect": "effect", "n": "n"}
 MEANING = {
     "statistic": "test statistic",
     "effect": "contrast estimate in percent of the mean",
     "p_fwe": "p, corrected for the family by the maximum statistic or Bonferroni (see Null)",
     "q_fdr": "smallest false discovery rate at which the voxel is found",
+    "n": "members that have the voxel",
     "best_lag": "lag in seconds of the largest statistic; positive: BOLD after EEG",
 }
 
@@ -40,12 +43,12 @@ def write_activation(
     Parameters
     ----------
     ds
-        ``statistic, effect, p_fwe, q_fdr (condition, modality, z, y, x)`` with ``affine``, ``statistic_kind`` and
-        ``null (modality)``; attribute ``space``.
+        ``statistic, effect, p_fwe, q_fdr (condition, modality, z, y, x)``, for a group also ``n``, with ``affine``,
+        ``statistic_kind`` and ``null``; attribute ``space``.
     folder
         Path or URL of the derivative; made if it is not there.
     entities
-        ``subject``, ``session``, ``task``, ``run``; empty ones are left out.
+        ``subject``, ``session``, ``task``, ``run``; empty ones are left out, all but ``task`` for a group.
     provenance
         Plain JSON for every sidecar, such as the recipe's name and hash.
 
@@ -68,7 +71,7 @@ def write_activation(
         one = ds.sel(modality=modality)
         kind = str(one["statistic_kind"].values)
         for condition, contrast in contrasts.items():
-            maps = one.sel(condition=condition)[["statistic", *LABELS]].compute()
+            maps = one.sel(condition=condition)[["statistic", *(name for name in LABELS if name in one)]].compute()
             for name in maps.data_vars:
                 label = _label(kind) if name == "statistic" else LABELS[str(name)]
                 path = f"{stem}_contrast-{contrast}_desc-{_label(str(modality))}_stat-{label}_statmap"
@@ -101,7 +104,7 @@ def write_coupling(
     stem, written = _stem(ds, entities, "func"), list[str]()
     kind, null = str(ds["statistic_kind"].values), ds["null"].values.item()
     for band, contrast in _labels(ds["band"].values).items():
-        one = ds[["statistic", "p_fwe", "q_fdr", "best_lag"]].sel(band=band).compute()
+        one = ds[["statistic", "best_lag", *(name for name in LABELS if name in ds)]].sel(band=band).compute()
         nearest = abs(one["lag"] - one["best_lag"].fillna(one["lag"][0])).argmin("lag")
         maps = one.isel(lag=nearest).drop_vars("lag")
         for name in maps.data_vars:
@@ -147,11 +150,13 @@ def write_mask(ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], prov
     """Write ``mask (z, y, x)`` as ``..._desc-brain_mask.nii.gz`` with its sidecar; gives the two paths."""
     require(ds, "mask", where="write_mask")
     path = f"{_stem(ds, entities, 'func')}_desc-brain_mask"
-    facts = {
+    facts: dict[str, Any] = {
         "Type": "Brain",
         "Resolution": {_resolution(ds): "grid of the maps beside it"},
         "Provenance": dict(provenance),
     }
+    if ds.attrs.get("space", "native") != "native":
+        facts["SpatialReference"] = TEMPLATE_SOURCE
     return _write_map(folder, path, ds["mask"], affine_matrix(ds), facts)
 
 

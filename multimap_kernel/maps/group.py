@@ -17,9 +17,9 @@ from multimap_kernel.schema import InputError, SchemaError, annotate
 
 _TOGETHER = 1024  # voxels in one product: 1 000 members of the null x 1 024 floats are 4 MB
 _METHODS = {
-    "one-sample": "largest |t| over voxels, sign flips of the members",
-    "paired": "largest |t| over voxels, sign flips of the differences",
-    "two-sample": "largest |t| over voxels, members shared out to the two groups anew",
+    "one-sample": "sign flips of the members",
+    "paired": "sign flips of the differences",
+    "two-sample": "members shared out to the two groups anew",
 }
 
 
@@ -30,6 +30,7 @@ def group_map(
     levels: tuple[str, str] | None = None,
     permutations: int = 999,
     coverage: float = 1.0,
+    family: tuple[str, ...] = (),
     seed: int = 0,
 ) -> xr.Dataset:
     """Map what members of a study have in common, or where two groups of them differ.
@@ -55,6 +56,9 @@ def group_map(
         Largest number of members of the null; few members of the study have fewer (8 have 127 sign flips).
     coverage
         Share of the members that a voxel must have to be tested; 1 is all of them.
+    family
+        Dimensions whose maps are one family with the voxels, such as ``band`` and ``lag``; every other map is a family
+        of its own.
     seed
         Of the draw, where there are more members of the null than are taken.
 
@@ -62,45 +66,46 @@ def group_map(
     -------
     ``statistic`` (t), ``effect`` (mean, or difference of means, in units of the input), ``p_fwe``, ``q_fdr (..., z, y,
     x)`` float32, NaN where not tested; ``n (..., z, y, x)`` int16: members (pairs) that have the voxel; ``mask (z, y,
-    x)``: tested in any map; ``null_maximum (..., permutation)``: the largest ``|t|`` of each; coordinates
-    ``statistic_kind``, ``null`` and ``affine``, attribute ``members``. One map of the remaining dimensions is one
-    family.
+    x)``: tested in any map; ``null_maximum (..., permutation)``: the largest ``|t|`` of each, without the dimensions
+    of ``family``; coordinates ``statistic_kind``, ``null`` and ``affine``, attribute ``members``.
 
     Raises
     ------
     SchemaError
         If ``effect`` is missing or has the wrong form.
     InputError
-        If there are too few members, two have the same name, a pair is not whole, or a group cannot be told.
+        If there are too few members, two have the same name, a pair is not whole, a group cannot be told, or members
+        lack some maps of a family; the last on Dask when computed.
 
     References
     ----------
     Nichols & Holmes (2002), Hum Brain Mapp 15:1. Winkler et al. (2014), NeuroImage 92:381. Phipson & Smyth (2010),
     Stat Appl Genet Mol Biol 9:39.
     """
-    _check(ds, coverage, permutations)
+    _check(ds, coverage, permutations, family)
     effect, is_first, names = choose_members(ds, test, levels)
-    lazy, outer = is_lazy(ds, "effect"), [str(dim) for dim in effect.dims[1:-3]]
-    shape = tuple(effect.sizes[dim] for dim in outer)
-    maps, voxels = int(np.prod(shape, dtype=int)), int(np.prod([effect.sizes[dim] for dim in GRID]))
+    lazy, shape = is_lazy(ds, "effect"), effect.shape[1:-3]
+    maps, voxels = int(np.prod(shape, dtype=int)), int(np.prod(effect.shape[-3:]))
+    families = _families(effect, family)
     values = effect.data.reshape(effect.shape[0], maps, voxels)
     members = min(permutations, _distinct(is_first, effect.sizes["member"]))
     present = (da if lazy else np).isfinite(values).any(axis=2)
-    plan = call(lazy, _plan, present, is_first, permutations, coverage, seed)
+    plan = call(lazy, _plan, present, families, is_first, permutations, coverage, seed)
     gives: dict[str, Shape] = dict.fromkeys(("r", "effect"), ((maps,), np.float32))
     gives |= {"n": ((maps,), np.int16), "maximum_block": ((maps, members), np.float32)}
     gives["counts_block"] = ((maps, BINS), np.int64)
     got = per_block(lazy, _test_block, values, plan, members, gives=gives)
     maximum, counts = got["maximum_block"].max(axis=-1), got["counts_block"].sum(axis=-1)
     judged = call(lazy, _judge, got["r"], maximum, counts, plan)
-    shapes = dict.fromkeys(("statistic", "p_fwe", "q_fdr"), (maps, voxels)) | {"null_maximum": (maps, members)}
+    shapes = dict.fromkeys(("statistic", "p_fwe", "q_fdr"), (maps, voxels))
+    shapes["null_maximum"] = (families.max() + 1, members)
     out = {name: array(judged[name], each, np.float32) for name, each in shapes.items()}
     out |= {"effect": got["effect"], "n": got["n"]}
-    null = as_text(call(lazy, _describe, maximum, test, seed))
-    return _dataset(ds, effect, out, null, names)
+    null = as_text(call(lazy, _describe, maximum, test, family, seed))
+    return _dataset(ds, effect, out, family, null, names)
 
 
-def _check(ds: xr.Dataset, coverage: float, permutations: int) -> None:
+def _check(ds: xr.Dataset, coverage: float, permutations: int, family: tuple[str, ...]) -> None:
     faults = []
     if "effect" not in ds:
         faults.append(f"effect (member, ..., z, y, x) must be there, found {sorted(map(str, ds))}; use stack_maps")
@@ -110,6 +115,8 @@ def _check(ds: xr.Dataset, coverage: float, permutations: int) -> None:
         faults.append("affine (world, index; mm) must be there; take maps of one grid")
     if "member" not in ds.coords:
         faults.append("member must name its members, found no coordinate; use stack_maps")
+    elif unknown := [dim for dim in family if dim not in ds["effect"].dims[1:-3]]:
+        faults.append(f"family must name dimensions of effect between member and z, found {unknown}")
     if faults:
         raise SchemaError("group_map", faults)
     names = [str(name) for name in ds["member"].values]
@@ -119,6 +126,13 @@ def _check(ds: xr.Dataset, coverage: float, permutations: int) -> None:
         raise InputError(
             f"coverage must lie in (0, 1] and permutations be 1 or more, found {coverage} and {permutations}"
         )
+
+
+def _families(effect: xr.DataArray, family: tuple[str, ...]) -> np.ndarray:
+    """Number of the family that each map belongs to (map,)."""
+    sizes = effect.shape[1:-3]
+    own = [1 if dim in family else size for dim, size in zip(effect.dims[1:-3], sizes, strict=True)]
+    return np.broadcast_to(np.arange(int(np.prod(own, dtype=int))).reshape(own), sizes).ravel()
 
 
 def _distinct(is_first: np.ndarray | None, members: int) -> int:
@@ -133,6 +147,7 @@ class _Plan:
 
     rows: list[np.ndarray]
     needed: list[int]
+    families: np.ndarray
     is_first: np.ndarray | None
     degrees: np.ndarray
 
@@ -142,8 +157,19 @@ class _Plan:
         return 1 if self.is_first is None else 2
 
 
-def _plan(present: np.ndarray, is_first: np.ndarray | None, permutations: int, coverage: float, seed: int) -> _Plan:
+def _plan(
+    present: np.ndarray,
+    families: np.ndarray,
+    is_first: np.ndarray | None,
+    permutations: int,
+    coverage: float,
+    seed: int,
+) -> _Plan:
     """A member that lacks a map altogether has no part in its null; ``present`` is (member, map)."""
+    if any(
+        (present[:, families == one].any(axis=1) != present[:, families == one].all(axis=1)).any() for one in families
+    ):
+        raise InputError("members must have all maps of a family, found some that lack a part; leave these members out")
     rows, needed, degrees = [], [], []
     estimated = 1 if is_first is None else 2
     for one in np.asarray(present, bool).T:
@@ -159,7 +185,7 @@ def _plan(present: np.ndarray, is_first: np.ndarray | None, permutations: int, c
         rows.append(full)
         needed.append(max(int(np.ceil(coverage * len(there) - 1e-9)), 3) if made.size else len(one) + 1)
         degrees.append(max(len(there) - estimated, 1))
-    return _Plan(rows, needed, is_first, np.array(degrees)[:, None])
+    return _Plan(rows, needed, families, is_first, np.array(degrees)[:, None])
 
 
 def _test_block(values: np.ndarray, plan: _Plan, members: int) -> dict[str, np.ndarray]:
@@ -222,14 +248,19 @@ def _correlations(values: np.ndarray, rows: np.ndarray, plan: _Plan, degrees: in
 
 
 def _judge(r: np.ndarray, maximum: np.ndarray, counts: np.ndarray, plan: _Plan) -> dict[str, np.ndarray]:
-    """p, q and t (map, voxel) of correlations; all within a map have the same freedom."""
-    p = [family_wise_p(*pair) for pair in zip(r, maximum, strict=True)]
-    q = [false_discovery_rate(one) for one in pooled_p(r, counts)]
+    """p, q and t (map, voxel) of correlations; all within a family have the same freedom."""
+    p, q, null = np.empty_like(r), np.empty_like(r), []
+    for family in range(int(plan.families.max()) + 1):
+        own = plan.families == family
+        null.append(maximum[own].max(axis=0))
+        p[own] = family_wise_p(r[own], null[-1])
+        q[own] = false_discovery_rate(pooled_p(r[own].ravel(), counts[own].sum(axis=0))).reshape(r[own].shape)
+    first = [int(np.argmax(plan.families == family)) for family in range(len(null))]
     return {
         "statistic": _t(r, plan.degrees),
-        "null_maximum": _t(maximum, plan.degrees),
-        "p_fwe": np.array(p),
-        "q_fdr": np.array(q),
+        "null_maximum": _t(np.array(null), plan.degrees[first]),
+        "p_fwe": p,
+        "q_fdr": q,
     }
 
 
@@ -237,11 +268,19 @@ def _t(r: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     return np.asarray(r * np.sqrt(degrees / np.maximum(1 - r.astype(np.float64) ** 2, 1e-12)))
 
 
-def _describe(maximum: np.ndarray, test: Test, seed: int) -> str:
-    return describe_null(_METHODS[test], int(np.isfinite(maximum).sum(axis=1).min()), seed)
+def _describe(maximum: np.ndarray, test: Test, family: tuple[str, ...], seed: int) -> str:
+    words = ", ".join(["largest |t| over voxels", *(f"{dim}s" for dim in family)])
+    return describe_null(f"{words}; {_METHODS[test]}", int(np.isfinite(maximum).sum(axis=1).min()), seed)
 
 
-def _dataset(ds: xr.Dataset, effect: xr.DataArray, maps: dict[str, Array], null: Array, names: list[str]) -> xr.Dataset:
+def _dataset(
+    ds: xr.Dataset,
+    effect: xr.DataArray,
+    maps: dict[str, Array],
+    family: tuple[str, ...],
+    null: Array,
+    names: list[str],
+) -> xr.Dataset:
     dims = [str(dim) for dim in effect.dims[1:-3]]
     shape = effect.shape[1:]
     out = xr.Dataset(attrs={"space": ds.attrs.get("space", "native"), "members": names})
@@ -249,7 +288,8 @@ def _dataset(ds: xr.Dataset, effect: xr.DataArray, maps: dict[str, Array], null:
         out[name] = annotate(xr.DataArray(maps[name].reshape(shape), dims=(*dims, *GRID)), name)
     out["effect"].attrs["units"] = effect.attrs.get("units", "1")
     out["mask"] = annotate(out["statistic"].notnull().any(dims), "mask")
-    null_maximum = maps["null_maximum"].reshape(*shape[:-3], -1)
-    out["null_maximum"] = xr.DataArray(null_maximum, dims=(*dims, "permutation"), attrs={"units": "1"})
+    own = [dim for dim in dims if dim not in family]
+    null_maximum = maps["null_maximum"].reshape(*(effect.sizes[dim] for dim in own), -1)
+    out["null_maximum"] = xr.DataArray(null_maximum, dims=(*own, "permutation"), attrs={"units": "1"})
     kept = {dim: effect[dim] for dim in dims if dim in effect.coords}
     return out.assign_coords(kept).assign_coords(affine=ds["affine"], statistic_kind="t", null=((), null))

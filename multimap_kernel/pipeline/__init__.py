@@ -1,5 +1,6 @@
 """The line: its steps, their keys, and the walk over sessions."""
 
+from multimap_kernel.pipeline.group import GROUP, run_group
 from multimap_kernel.pipeline.keys import Inputs, Step, key_of
 from multimap_kernel.pipeline.publish import background
 from multimap_kernel.pipeline.quality import study_quality
@@ -8,6 +9,7 @@ from multimap_kernel.pipeline.run import SessionResult, StepResult, line, plan, 
 from multimap_kernel.pipeline.steps import STEPS
 
 __all__ = [
+    "GROUP",
     "STEPS",
     "Inputs",
     "SessionResult",
@@ -21,6 +23,7 @@ __all__ = [
     "open_session",
     "plan",
     "run",
+    "run_group",
     "run_step",
     "sessions_of",
     "study_quality",

@@ -20,6 +20,8 @@ from multimap_kernel.schema import Alignment, Decision
 
 Json = Any
 Part = TypeVar("Part", bound=BaseModel)
+GROUP_FOLDER = "group"
+"""What stands for the whole study where a session's label is asked for, and its folder in the store."""
 LENGTH = 32  # hexadecimal digits of a key: 128 bits
 
 
@@ -55,13 +57,13 @@ class Step(NamedTuple):
     name
         Name of the step and of its folder in the store.
     run
-        The step's function.
+        The step's function: takes `Inputs`; that of a study takes what its members left.
     reads
         Earlier steps whose results it reads.
     recipe
         Parts of the recipe that it may see; nothing else of the recipe changes its key.
     level
-        Whether one result belongs to a session or to a subject.
+        Whether one result belongs to a session, to a subject, or to the study.
     version
         Raised whenever the step's own code changes its results; ``tests/pipeline/test_keys.py`` watches it.
     libraries
@@ -71,17 +73,18 @@ class Step(NamedTuple):
     """
 
     name: str
-    run: Callable[[Inputs], Product]
+    run: Callable[[Any], Product]
     reads: tuple[str, ...] = ()
     recipe: tuple[str, ...] = ()
-    level: Literal["session", "subject"] = "session"
+    level: Literal["session", "subject", "study"] = "session"
     version: int = 1
     libraries: tuple[str, ...] = ("numpy",)
     files: Callable[[Session], Iterable[str]] | None = None
 
     def place(self, session: Session) -> str:
         """Folder of this step's results inside the study."""
-        return f"{session.path}/{self.name}" if self.level == "session" else f"sub-{session.subject}/{self.name}"
+        folder = {"session": session.path, "subject": f"sub-{session.subject}", "study": GROUP_FOLDER}[self.level]
+        return f"{folder}/{self.name}"
 
     def decisions(self, decisions: Iterable[Decision]) -> tuple[Decision, ...]:
         """Those of a session's decisions that change this step's result."""

@@ -10,6 +10,7 @@ import fsspec
 import xarray as xr
 
 from multimap_kernel.io.store import COMMIT, Store, read_json, remove, walk_keys
+from multimap_kernel.pipeline.keys import GROUP_FOLDER
 from multimap_kernel.schema import InputError
 
 Json = Any
@@ -45,7 +46,7 @@ def open_session(root: str, study: str, session: str, recipe: str = "default") -
     root, study
         The store and the study's name in it.
     session
-        Session label, such as ``sub-01_task-rest``.
+        Session label, such as ``sub-01_task-rest``; ``group`` for the maps of the study.
     recipe
         Name of the recipe that it was run with.
 
@@ -78,6 +79,12 @@ def sessions_of(store: Store) -> Iterator[tuple[str, str]]:
         yield "_".join(folders), name.removesuffix(".json")
 
 
+def _groups_of(store: Store) -> Iterator[tuple[str, str]]:
+    fs, base = fsspec.core.url_to_fs(store.url(GROUP_FOLDER, "current"))
+    for path in sorted(fs.glob(posixpath.join(base, "*.json"))):
+        yield GROUP_FOLDER, posixpath.basename(path).removesuffix(".json")
+
+
 def collect_garbage(store: Store, *, dry_run: bool = False) -> tuple[str, ...]:
     """Remove the results that no recipe names, and the leftovers of runs that were killed.
 
@@ -95,7 +102,7 @@ def collect_garbage(store: Store, *, dry_run: bool = False) -> tuple[str, ...]:
     The folders that were removed, or would be.
     """
     named: set[tuple[str, str]] = set()
-    for session, recipe in sessions_of(store):
+    for session, recipe in (*sessions_of(store), *_groups_of(store)):
         named.update((where["place"], where["key"]) for where in current(store, session, recipe)["steps"].values())
     gone = []
     for place, key in walk_keys(store):

@@ -183,8 +183,8 @@ def run_step(name: str, bids: str, *, study: str, session: str, recipe: Recipe, 
     """
     store = Store(runtime.store, study)
     (chosen,) = choose(bids, (session,), recipe)
-    decisions = _decisions(chosen, store)
-    steps = _keys(chosen, recipe, decisions, store, line(name))
+    decisions = decisions_of(chosen, store)
+    steps = keys_of(chosen, recipe, decisions, store, line(name))
     wanted = steps.pop()
     reads = next(step for step in STEPS if step.name == name).reads
     missing = [step.step for step in steps if step.step in reads and step.state == "missing"]
@@ -209,7 +209,16 @@ def _guard(session: Session, work: Callable[[], SessionResult]) -> SessionResult
         return SessionResult(session.label, "failed", error=f"{fault!r}\n{traceback.format_exc()}", exit_code=10)
 
 
-def _decisions(session: Session, store: Store) -> tuple[Decision, ...]:
+def decisions_of(session: Session, store: Store) -> tuple[Decision, ...]:
+    """The decisions that hold for a session that can be used.
+
+    Raises
+    ------
+    ExcludedError
+        If a person excluded or held it.
+    InputError
+        If its files keep it from being used.
+    """
     decisions = effective(history(store, session.label))
     for decision in decisions:
         if decision.action in {"exclude", "hold"}:
@@ -219,9 +228,10 @@ def _decisions(session: Session, store: Store) -> tuple[Decision, ...]:
     return decisions
 
 
-def _keys(
+def keys_of(
     session: Session, recipe: Recipe, decisions: tuple[Decision, ...], store: Store, steps: Iterable[Step]
 ) -> list[StepResult]:
+    """Place, key and state of each of these steps, top to bottom."""
     keys: dict[str, str] = {}
     found = []
     for step in steps:
@@ -233,15 +243,15 @@ def _keys(
 
 
 def _planned(session: Session, recipe: Recipe, store: Store, upto: str) -> SessionResult:
-    steps = _keys(session, recipe, _decisions(session, store), store, line(upto))
+    steps = keys_of(session, recipe, decisions_of(session, store), store, line(upto))
     return SessionResult(session.label, "planned", tuple(steps))
 
 
 def _walk(
     session: Session, recipe: Recipe, store: Store, upto: str, work: Callable[[], None], progress: Progress | None
 ) -> SessionResult:
-    decisions = _decisions(session, store)
-    steps = _keys(session, recipe, decisions, store, line(upto))
+    decisions = decisions_of(session, store)
+    steps = keys_of(session, recipe, decisions, store, line(upto))
     for position, found in enumerate(steps):
         if found.state == "missing":
             work()

@@ -152,6 +152,20 @@ def test_group_map__a_member_without_a_condition_has_no_part_in_its_null():
     assert json.loads(str(got["null"].values))["n"] == 63
 
 
+def test_group_map__a_family_of_several_maps_is_judged_by_the_largest_of_all():
+    ds = study(9, 9, conditions=("a", "b", "c"))
+    got, alone = group_map(ds, family=("condition",)), group_map(ds)
+    xr.testing.assert_equal(got["statistic"], alone["statistic"])
+    assert got["null_maximum"].dims == ("modality", "permutation")
+    np.testing.assert_array_equal(got["null_maximum"], alone["null_maximum"].max("condition"))
+    assert (got["p_fwe"] >= alone["p_fwe"]).all()
+    ds["effect"][0, 1] = np.nan
+    with pytest.raises(InputError, match="members must have all maps of a family"):
+        group_map(ds, family=("condition",))
+    with pytest.raises(SchemaError, match=r"family must name dimensions of effect .* found \['lag'\]"):
+        group_map(ds, family=("lag",))
+
+
 def test_group_map__refuses_what_it_cannot_answer():
     ds = study(8, 6)
     with pytest.raises(InputError, match=r"at least 3 members, found \['00', '01'\]"):

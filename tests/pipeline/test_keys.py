@@ -14,7 +14,7 @@ import pytest
 import multimap_kernel as mm
 from multimap_kernel.io.bids import Session
 from multimap_kernel.io.store import Store
-from multimap_kernel.pipeline import STEPS, key_of, steps
+from multimap_kernel.pipeline import GROUP, STEPS, key_of, steps
 from multimap_kernel.schema import Decision
 
 PACKAGE = Path(mm.__file__).parent
@@ -53,7 +53,7 @@ def code_of(path: Path) -> str:
 def step_code() -> dict[str, dict[str, object]]:
     """For each step its version and a hash of its function and all modules of verbs that it reaches."""
     found = {}
-    for step in STEPS:
+    for step in (*STEPS, GROUP):
         used = filter(inspect.isfunction, inspect.getclosurevars(step.run).globals.values())
         verbs = [verb for verb in used if verb.__module__.startswith("multimap_kernel.")]
         files, todo = set(), {Path(inspect.getfile(verb)) for verb in verbs}
