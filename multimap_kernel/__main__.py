@@ -102,6 +102,17 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     batch.add_argument("--workers", type=int, default=2, help="Dask worker processes that all notebooks share")
     batch.add_argument("--memory", default="1GiB", help="limit of one worker")
 
+    runs = _add(commands, "runs", "list, filter, compare and open the runs of notebooks", _runs)
+    runs.add_argument("url", nargs="?", default="", help="folder of runs (default: that of --study in the store)")
+    runs.add_argument("--study", default="", help="name of the study in the store")
+    runs.add_argument("--store", default="")
+    runs.add_argument("--run", default="", metavar="ID", help="its attempts; the beginning of the name is enough")
+    runs.add_argument("--sessions", nargs="*", default=[], metavar="LABEL")
+    runs.add_argument("--status", nargs="*", default=[], metavar="STATUS", help="such as failed")
+    what = runs.add_mutually_exclusive_group()
+    what.add_argument("--compare", nargs=2, metavar="ID", help="what changed; ID:2 is attempt 2")
+    what.add_argument("--open", default="", metavar="ID", help="its page in the browser")
+
     gc = _add(commands, "gc", "remove results that no recipe and no run names any more", _gc)
     gc.add_argument("--study", required=True)
     gc.add_argument("--store", default="")
@@ -205,6 +216,17 @@ def _batch(options: argparse.Namespace) -> int:
             jobs=options.jobs,
         )
     )
+
+
+def _runs(options: argparse.Namespace) -> int:
+    if not (options.url or options.study):
+        raise SystemExit("multimap runs: name the folder of runs, or --study")
+    url = options.url or mm.Store(_runtime(options).store, options.study).url("runs")
+    if options.compare:
+        return int(mm.console.compare(url, *options.compare))
+    if options.open:
+        return int(mm.console.open_run(url, options.open, options.sessions))
+    return int(mm.console.runs(url, run=options.run, sessions=options.sessions, statuses=options.status))
 
 
 def _gc(options: argparse.Namespace) -> int:

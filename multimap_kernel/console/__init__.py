@@ -4,6 +4,19 @@ from multimap_kernel.console.batches import batch
 from multimap_kernel.console.health import doctor
 from multimap_kernel.console.line import run
 from multimap_kernel.console.people import decisions, lab, show
+from multimap_kernel.console.runs import compare, open_run, runs
 from multimap_kernel.console.studies import check, simulate
 
-__all__ = ["batch", "check", "decisions", "doctor", "lab", "run", "show", "simulate"]
+__all__ = [
+    "batch",
+    "check",
+    "compare",
+    "decisions",
+    "doctor",
+    "lab",
+    "open_run",
+    "run",
+    "runs",
+    "show",
+    "simulate",
+]
