@@ -77,11 +77,8 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], at: str = "") 
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _changes(old, new, f"{at}{name}.")
         elif old != new:
-            yield (
-                f"{at}{name}",
-                "absent" if name not in before else str(old),
-                "absent" if name not in after else str(new),
-            )
+            words = [str(table[name]) if name in table else "absent" for table in (before, after)]
+            yield f"{at}{name}", words[0], words[1]
 
 
 def _maps(one: RunRecord, other: RunRecord) -> Iterator[tuple[str, str, str]]:
@@ -89,18 +86,20 @@ def _maps(one: RunRecord, other: RunRecord) -> Iterator[tuple[str, str, str]]:
     keys = [record.keys.get("map", "") for record in (one, other)]
     if keys[0] == keys[1] or not all(keys):
         return
-    opened = [_activation(record, key) for record, key in zip((one, other), keys, strict=True)]
-    if any(ds is None for ds in opened):
-        yield "maps", *("not in the store" if ds is None else "in the store" for ds in opened)
+    old, new = _activation(one, keys[0]), _activation(other, keys[1])
+    if old is None or new is None:
+        states = ["not in the store" if ds is None else "in the store" for ds in (old, new)]
+        yield "maps", states[0], states[1]
         return
-    for condition in opened[0]["condition"].values.tolist():
-        for modality in opened[0]["modality"].values.tolist():
-            words = _apart(*(ds["statistic"] for ds in opened), {"condition": condition, "modality": modality})
+    for condition in old["condition"].values.tolist():
+        for modality in old["modality"].values.tolist():
+            at = {"condition": condition, "modality": modality}
+            words = _apart(old["statistic"], new["statistic"], at)
             if words:
                 yield f"map {condition}, {modality}", *words
 
 
-def _activation(record: RunRecord, key: str) -> Any:
+def _activation(record: RunRecord, key: str) -> xr.Dataset | None:
     where = record.parameters
     if not all(isinstance(where.get(name), str) for name in ("store", "study")):
         return None

@@ -34,7 +34,7 @@ def runs(url: str, *, run: str, sessions: Sequence[str], statuses: Sequence[str]
 
 
 def compare(url: str, before: str, after: str) -> int:
-    """Tell what two runs do not share: what went in, and what came out; ``ID:2`` is the second attempt of each session."""
+    """Tell what two runs do not share: what went in, and what came out; ``ID:2`` is the second attempt."""
     records = _records(url)
     pair = [_chosen(records, run) for run in (before, after)]
     table = Table("session", "", "what", Column(before, overflow="fold"), Column(after, overflow="fold"))

@@ -3,4 +3,13 @@
 from rich.console import Console
 
 OUT = Console(highlight=False)
-MARK = {"done": "green", "planned": "cyan", "excluded": "yellow", "bad-input": "red", "failed": "red"}
+MARK = {
+    "done": "green",
+    "planned": "cyan",
+    "waiting": "cyan",
+    "running": "cyan",
+    "excluded": "yellow",
+    "held": "yellow",
+    "bad-input": "red",
+    "failed": "red",
+}
