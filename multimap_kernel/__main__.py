@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _data_commands(commands)
     _work_commands(commands)
+    _model_commands(commands)
     _people_commands(commands)
     return parser
 
@@ -117,6 +118,16 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     gc.add_argument("--study", required=True)
     gc.add_argument("--store", default="")
     gc.add_argument("--dry-run", action="store_true", help="only tell")
+
+
+def _model_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    train = _add(commands, "train", "train the joint model on the sessions of a study; goes on where it ended", _train)
+    _where(train)
+    train.add_argument("--sessions", nargs="*", default=[], metavar="LABEL", help="(default: all)")
+    train.add_argument("--folder", default="", help="run folder, any fsspec URL (default: in the store, by recipe)")
+    train.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    train.add_argument("--workers", type=int, default=2, help="Dask processes; 0: work in this one")
+    train.add_argument("--memory", default="1GiB", help="limit of one worker")
 
 
 def _people_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -227,6 +238,20 @@ def _runs(options: argparse.Namespace) -> int:
     if options.open:
         return int(mm.console.open_run(url, options.open, options.sessions))
     return int(mm.console.runs(url, run=options.run, sessions=options.sessions, statuses=options.status))
+
+
+def _train(options: argparse.Namespace) -> int:
+    return int(
+        mm.console.train(
+            options.bids,
+            study=_study(options),
+            sessions=options.sessions,
+            recipe=_recipe(options),
+            runtime=_runtime(options),
+            folder=options.folder,
+            device=options.device,
+        )
+    )
 
 
 def _gc(options: argparse.Namespace) -> int:

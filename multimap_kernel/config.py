@@ -110,8 +110,11 @@ class Features(_Part):
 
 
 class Split(_Part):
-    """Contiguous blocks of one run, with a gap on both sides of each test block."""
+    """What is left out: contiguous blocks of each run with a gap on both sides, or whole runs, sessions, subjects."""
 
+    kind: Literal["block", "run", "session", "subject"] = Field(
+        "block", description="of several runs, `multimap train` can leave out whole ones"
+    )
     folds: int = Field(5, ge=2)
     gap_s: float = Field(16.0, ge=0)
 
@@ -119,7 +122,9 @@ class Split(_Part):
 class Fuse(_Part):
     """The joint model; the ridge is the reference that every other model is shown against."""
 
-    model: Literal["ridge"] = "ridge"
+    model: Literal["ridge", "joint"] = Field("ridge", description="joint: the ridge, and a network on what it leaves")
+    size: Literal["small", "base"] = Field("small", description="of the network: for a CPU, for a GPU")
+    region_mm: Positive = Field(24.0, description="edge of the cubes that the joint model takes as regions")
     lags_s: tuple[float, ...] = Field(
         (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0), description="EEG this long before the volume"
     )

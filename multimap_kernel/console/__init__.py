@@ -6,6 +6,7 @@ from multimap_kernel.console.line import run
 from multimap_kernel.console.people import decisions, lab, show
 from multimap_kernel.console.runs import compare, open_run, runs
 from multimap_kernel.console.studies import check, simulate
+from multimap_kernel.console.training import train
 
 __all__ = [
     "batch",
@@ -19,4 +20,5 @@ __all__ = [
     "runs",
     "show",
     "simulate",
+    "train",
 ]

@@ -16,11 +16,12 @@ from multimap_kernel.schema.errors import (
     ExcludedError,
     InputError,
     MultimapError,
+    PreemptedError,
     RecipeError,
     SchemaError,
     StorageError,
 )
-from multimap_kernel.schema.values import Alignment, Decision, Fit, RunFolder, Value
+from multimap_kernel.schema.values import Alignment, Decision, Evaluation, Fit, JointFit, RunFolder, Score, Value
 from multimap_kernel.schema.variables import VARIABLES, Variable, annotate, require
 
 __all__ = [
@@ -30,14 +31,18 @@ __all__ = [
     "Alignment",
     "ClusterError",
     "Decision",
+    "Evaluation",
     "ExcludedError",
     "Fit",
     "InputError",
+    "JointFit",
     "MultimapError",
+    "PreemptedError",
     "RecipeError",
     "RunFolder",
     "Sampling",
     "SchemaError",
+    "Score",
     "StorageError",
     "Value",
     "Variable",

@@ -50,3 +50,9 @@ class ClusterError(MultimapError):
     """The cluster lost its workers or never had any."""
 
     exit_code = 75
+
+
+class PreemptedError(MultimapError):
+    """A run was asked to end before it was done; it saved what it had and goes on when started again."""
+
+    exit_code = 75

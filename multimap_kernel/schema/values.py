@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 Json = Any
 
@@ -32,6 +32,8 @@ def _plain(item: Any) -> Json:
         return None
     if isinstance(item, tuple):
         return [_plain(part) for part in item]
+    if isinstance(item, Mapping):
+        return {name: _plain(part) for name, part in item.items()}
     return item
 
 
@@ -132,6 +134,95 @@ class Fit(Value):
 
 
 @dataclass(frozen=True)
+class JointFit(Value):
+    """What the joint model learned of regions, beside the ridge that it stands on.
+
+    Parameters
+    ----------
+    score, ridge_score
+        Out-of-fold correlation of joint model and ridge with BOLD, mean over regions and folds.
+    gate
+        For each fold and region, how much of the network's prediction is added to the ridge; 0 is "no gain".
+    penalties
+        Ridge penalty of each fold, per feature.
+    manifest
+        The split: ``kind``, ``gap_s``, ``lags_s``, ``repetition_time``, ``folds`` with their ``test`` and ``train``
+        segments ``[run, first volume, last volume]``, and the ``sha256`` of all that.
+    data_sha256, weights_sha256
+        Of what was read and of what was learned.
+    size, latent, seed
+        Configuration of the networks, dimensions of the embedding, seed.
+    """
+
+    score: float
+    ridge_score: float
+    gate: tuple[tuple[float, ...], ...]
+    penalties: tuple[float, ...]
+    manifest: Mapping[str, Json]
+    data_sha256: str
+    weights_sha256: str
+    size: str
+    latent: int
+    seed: int
+
+
+class Score(NamedTuple):
+    """Out-of-fold correlation, mean over regions, its 95 % interval over test pieces, and explained variance."""
+
+    r: float
+    low: float
+    high: float
+    r2: float
+
+
+@dataclass(frozen=True)
+class Evaluation(Value):
+    """A joint model beside its baselines, its nulls and a probe for leaks.
+
+    Parameters
+    ----------
+    scores
+        `Score` of each model by name.
+    gain, gain_interval
+        Correlation of the joint model minus that of the ridge, mean over regions and test pieces; 95 % interval.
+    regions, region_r, region_ridge_r, region_p_fwe
+        Each region's name, correlation by both models, and family-wise p of the joint model.
+    null_mean, null_95, null_members
+        Mean over regions for shifted predictions: mean and 95th percentile over this many members.
+    threshold_fwe, smallest_p
+        Correlation of a region at family-wise p = .05, and the smallest p that the members allow.
+    refit_null
+        Mean correlation of ridges refitted on shifted EEG.
+    other_run
+        Mean correlation with what another run's EEG predicts; NaN for one run.
+    retrieval, retrieval_ridge, retrieval_chance
+        Share of moments found by the embedding, by patterns of the ridge over the same windows, and by chance.
+    leak, leak_shuffled
+        Mean correlation of nearest neighbours under the split and under folds drawn at random.
+    """
+
+    scores: Mapping[str, Score]
+    gain: float
+    gain_interval: tuple[float, float]
+    regions: tuple[str, ...]
+    region_r: tuple[float, ...]
+    region_ridge_r: tuple[float, ...]
+    region_p_fwe: tuple[float, ...]
+    null_mean: float
+    null_95: float
+    null_members: int
+    threshold_fwe: float
+    smallest_p: float
+    refit_null: tuple[float, ...]
+    other_run: float
+    retrieval: float
+    retrieval_ridge: float
+    retrieval_chance: float
+    leak: float
+    leak_shuffled: float
+
+
+@dataclass(frozen=True)
 class Decision(Value):
     """One choice of a person about one session; later ones win, ``supersedes`` takes an earlier one back.
 
@@ -166,7 +257,11 @@ class Decision(Value):
 
 
 class RunFolder(Protocol):
-    """Where a training run keeps its history, its orders and its checkpoints."""
+    """Where a training run keeps its history, its orders and its checkpoints.
+
+    The engine that learns writes events and checkpoints and reads orders (``pause``, ``stop``); a widget, a notebook
+    or a cloud job does the opposite. Neither needs to be there for the other to work.
+    """
 
     def append_event(self, event: Mapping[str, Json]) -> None:
         """Add one line to the history."""

@@ -111,7 +111,7 @@ def simulate_session(
     parameters = {
         "size": size,
         "seed": int(seed),
-        "coupling": _check_coupling(coupling),
+        "coupling": check_coupling(coupling),
         "task_effect": float(task_effect),
         "artifacts": bool(artifacts),
         "faults": list(check_faults(faults)),
@@ -132,7 +132,8 @@ def _check_names(names: Names) -> Names:
     return names
 
 
-def _check_coupling(coupling: float | str) -> float | str:
+def check_coupling(coupling: float | str) -> float | str:
+    """A number, or the word "interaction"; everything else is refused."""
     if coupling == "interaction":
         return "interaction"
     if isinstance(coupling, str):
@@ -157,7 +158,7 @@ def _simulate(study: Path, names: Names, size: Size, parameters: dict[str, Any])
     under_cap = in_scanner if coupling != 0 else latents.draw_body(size, stream, name="other body", still=still)
     events = latents.draw_events(size, stream)
     rhythms = latents.draw_rhythms(in_scanner.time, under_cap.arousal, stream)
-    responses = _responses(events, rhythms, size, coupling, parameters["task_effect"])
+    responses = regional_responses(events, rhythms, size, coupling, parameters["task_effect"])
     to_mni = head.draw_subject(of_subject)
     scan = bold.scan(size, in_scanner, to_mni, responses, head.REGIONS, stream, unsteady="unsteady_start" in faults)
     _write_bold(study, names, size, scan, events, clocks)
@@ -179,7 +180,7 @@ def _simulate(study: Path, names: Names, size: Size, parameters: dict[str, Any])
     )
 
 
-def _responses(
+def regional_responses(
     events: latents.Events, rhythms: latents.Rhythms, size: Size, coupling: float | str, task_effect: float
 ) -> latents.Array:
     """BOLD responses (region, time) on the 10 Hz grid, %."""

@@ -1,0 +1,73 @@
+"""The command that trains the joint model: features of every session, one run folder, a card at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from multimap_kernel.config import Recipe, Runtime
+from multimap_kernel.console.line import run
+from multimap_kernel.console.screen import OUT
+from multimap_kernel.fusion import regions, shared_regions
+from multimap_kernel.io.runfolder import RunDirectory
+from multimap_kernel.io.store import Store, replace
+from multimap_kernel.pipeline import open_session, sessions_of
+from multimap_kernel.schema import InputError
+
+
+class _Watched(RunDirectory):
+    """A run folder whose events are also shown on the terminal."""
+
+    def append_event(self, event: Mapping[str, Any]) -> None:
+        """Keep the event, and show it."""
+        super().append_event(event)
+        if event["event"] == "resumed":
+            OUT.print(f"going on: {event['done']} networks are done, {event['job'] or 'the next'} at {event['step']}")
+        elif event["event"] == "fold":
+            gain = event["joint"] - event["ridge"]
+            OUT.print(f"fold {event['fold']}: ridge r {event['ridge']:.3f}, joint {event['joint']:.3f} ({gain:+.3f})")
+
+
+def train(
+    bids: str, *, study: str, sessions: Sequence[str], recipe: Recipe, runtime: Runtime, folder: str, device: str
+) -> int:
+    """Run the line up to the features, train on all sessions, judge, and write the card; 0 if all is done."""
+    from multimap_kernel.fusion.card import card  # noqa: PLC0415  # torch is an optional extra
+    from multimap_kernel.fusion.evaluate import evaluate  # noqa: PLC0415
+    from multimap_kernel.fusion.train import train as learn  # noqa: PLC0415
+
+    run(bids, study=study, sessions=sessions, recipe=recipe, runtime=runtime, upto="features")
+    store, options = Store(runtime.store, study), recipe.fuse
+    runs = _features(store, recipe, sessions)
+    where = folder or store.url("training", recipe.name)
+    with OUT.status(f"training on {len(runs)} runs; Ctrl-C or SIGTERM ends it with a checkpoint in {where}"):
+        split = options.split
+        fit, out = learn(
+            runs, lags_s=options.lags_s, kind=split.kind, folds=split.folds, gap_s=split.gap_s, seed=options.seed,
+            size=options.size, folder=_Watched(where), device=device,
+        )  # fmt: skip
+    with OUT.status("judging it beside its baselines and nulls"):
+        judged = evaluate(runs, fit, out, seed=options.seed)
+    for name, value in (("fit", fit), ("evaluation", judged)):
+        replace(f"{where}/{name}.json", json.dumps(value.to_json(), indent=1).encode())
+    replace(f"{where}/card.md", card(fit, judged).encode())
+    low, high = judged.gain_interval
+    OUT.print(f"gain over the ridge [bold]{judged.gain:+.3f}[/bold] [{low:+.3f}, {high:+.3f}]", markup=True)
+    OUT.print(f"model card  {where}/card.md\nweights     sha256 {fit.weights_sha256}", soft_wrap=True)
+    return 0
+
+
+def _features(store: Store, recipe: Recipe, sessions: Sequence[str]) -> dict[str, xr.Dataset]:
+    """Regions and band power of every session that has features under this recipe."""
+    known = [label for label, name in sessions_of(store) if name == recipe.name and (not sessions or label in sessions)]
+    runs = {}
+    for label in known:
+        tree = open_session(store.root, store.study, label, recipe.name)
+        if "features" in tree.children:
+            runs[label] = regions(tree["features"].to_dataset(), edge_mm=recipe.fuse.region_mm)
+    if not runs:
+        raise InputError(f"study {store.study!r} must have a session with features to learn from, found none")
+    return shared_regions(runs)
