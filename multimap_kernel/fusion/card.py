@@ -51,8 +51,8 @@ def _data(fit: JointFit) -> str:
             "",
             f"- {len(names)} runs, {volumes} volumes of {split['repetition_time']:g} s: {', '.join(names)}",
             f"- EEG {min(lags):g} to {max(lags):g} s before the volume, {len(lags)} lags",
-            f"- split by {split['kind']} into {len(split['folds'])} folds, gap {split['gap_s']:g} s; each volume "
-            + "is predicted once, by a model that saw none of its EEG window",
+            f"- split by {split['kind']} into {len(split['folds'])} folds, gap {split['gap_s']:g} s",
+            "- each volume is predicted once, by a model that saw none of its EEG window",
             f"- size {fit.size}, {fit.latent} latents, seed {fit.seed}",
             f"- sha256 of split {split['sha256'][:16]}, data {fit.data_sha256[:16]}, weights {fit.weights_sha256[:16]}",
         ]
@@ -63,12 +63,11 @@ def _scores(one: Evaluation) -> str:
     lines = ["## Scores", "", "| model | r | 95 % interval | explained variance |", "|---|---|---|---|"]
     for name, (r, low, high, r2) in one.scores.items():
         lines.append(f"| {name} | {_number(r)} | {_number(low)} to {_number(high)} | {_number(r2)} |")
-    lines += [
-        "",
+    found = (
         f"Retrieval: the embedding finds {one.retrieval:.2f} of moments, patterns of the ridge over the same windows "
-        + f"{one.retrieval_ridge:.2f}, chance {one.retrieval_chance:.2f}.",
-    ]
-    return "\n".join(lines)
+        f"{one.retrieval_ridge:.2f}, chance {one.retrieval_chance:.2f}."
+    )
+    return "\n".join([*lines, "", found])
 
 
 def _nulls(one: Evaluation) -> str:
@@ -78,13 +77,14 @@ def _nulls(one: Evaluation) -> str:
         [
             "## Nulls",
             "",
-            f"- predictions shifted around their runs, {one.null_members} members: mean r {_number(one.null_mean)}, "
-            + f"95 % below {_number(one.null_95)}; a region is significant from r = {_number(one.threshold_fwe)} "
-            + f"(family-wise .05; the smallest possible p is {one.smallest_p:.3g})",
+            f"- predictions shifted around their runs, {one.null_members} members: mean r {_number(one.null_mean)}",
+            f"- of these, 95 % have r below {_number(one.null_95)}",
+            f"- a region is significant from r = {_number(one.threshold_fwe)} at family-wise p .05",
+            f"- the smallest p that so many members allow is {one.smallest_p:.3g}",
             f"- ridge refitted on shifted EEG: {refits}",
             f"- EEG of another run: {other}",
-            f"- leak probe (nearest neighbours): {_number(one.leak)} under this split, {_number(one.leak_shuffled)} "
-            + "under folds drawn at random",
+            f"- leak probe (nearest neighbours): {_number(one.leak)} under this split",
+            f"- the same under folds drawn at random, which leak: {_number(one.leak_shuffled)}",
         ]
     )
 
@@ -110,8 +110,8 @@ def _limits(fit: JointFit, one: Evaluation) -> str:
         "## What must not be concluded",
         "",
         f"- Nothing is known of {unseen}: the split is by {kind}.",
-        "- A correlation is no path: a common cause (arousal, task, movement) predicts as well as a direct one. Rows "
-        + '"design out" tell what is left when the task is taken out of both sides.',
+        "- A correlation is no path: a common cause (arousal, task, movement) predicts as well as a direct one.",
+        '- The task is such a cause: the rows "design out" tell what is left when it is taken out of both sides.',
         "- Gates and embedding are no maps; attention and lag weights are no delays of the brain.",
     ]
     if one.gain_interval[0] <= 0 or _unknown(one.gain_interval[0]):

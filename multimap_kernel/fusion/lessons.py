@@ -27,13 +27,14 @@ SLOW = 0.01
 class ResidualLesson:
     """Standardised log power (row, lag, channel, band) and the ridge's residual (row, region), float32.
 
-    ``starts`` are rows from which `SEGMENT` volumes follow each other.
+    Each row is learned from by itself.
     """
 
     power: torch.Tensor
     residual: torch.Tensor
     starts: torch.Tensor
     filters: np.ndarray
+    length: int = 1
 
     def model(self, shape: Shape, size: Size) -> ResidualModel:
         """A network at its start."""
@@ -46,14 +47,17 @@ class ResidualLesson:
         return [{"params": list(model.parameters()), "lr": rate}]
 
     def losses(self, model: torch.nn.Module, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Mean square of what is left of the residual in segments (segment, SEGMENT)."""
+        """Mean square of what is left of the residual."""
         flat = rows.flatten()
         return {"residual": functional.mse_loss(model(self.power[flat]), self.residual[flat])}
 
 
 @dataclass(frozen=True)
 class EmbeddingLesson:
-    """BOLD as predicted out of fold and as measured (row, region), and the EEG's courses (row, course), float32."""
+    """BOLD as predicted out of fold and as measured (row, region), and the EEG's courses (row, course), float32.
+
+    ``starts`` are rows from which `SEGMENT` volumes follow each other.
+    """
 
     predicted: torch.Tensor
     bold: torch.Tensor
@@ -62,6 +66,7 @@ class EmbeddingLesson:
     time_s: torch.Tensor
     starts: torch.Tensor
     axes: tuple[np.ndarray, np.ndarray]
+    length: int = SEGMENT
 
     def model(self, shape: Shape, size: Size) -> Embedding:
         """An embedding at its start."""
@@ -77,7 +82,7 @@ class EmbeddingLesson:
         return [{"params": fast, "lr": rate}, {"params": slow, "lr": rate * SLOW}]
 
     def losses(self, model: torch.nn.Module, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Contrast between moments, and predictions across, of all windows in segments (segment, SEGMENT)."""
+        """Contrast between moments, and predictions across, of all windows in segments."""
         assert isinstance(model, Embedding)  # noqa: S101  # for the type checker
         bold = windows(self.bold[rows])
         of_eeg, of_bold = model.of_eeg(windows(self.predicted[rows])), model.of_bold(bold)
@@ -124,16 +129,11 @@ def residual_lesson(table: Table, rows: np.ndarray, power: np.ndarray, ridge: np
         Out-of-fold prediction of the ridge.
     rank
         Spatial filters of each band.
-
-    Raises
-    ------
-    InputError
-        If no `SEGMENT` volumes follow each other.
     """
     return ResidualLesson(
         power=_tensor(power[rows]),
         residual=_tensor(table.target[rows] - ridge[rows]),
-        starts=torch.from_numpy(_segments(table, rows)),
+        starts=torch.arange(rows.size),
         filters=principal_filters(power[rows][:, 0], table.run[rows], rank),
     )
 

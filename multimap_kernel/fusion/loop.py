@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import torch
 
-from multimap_kernel.fusion.lessons import SEGMENT
 from multimap_kernel.fusion.model import Shape, Size
 
 State = dict[str, Any]
@@ -20,6 +19,10 @@ class Lesson(Protocol):
     @property
     def starts(self) -> torch.Tensor:
         """Rows at which segments may start."""
+
+    @property
+    def length(self) -> int:
+        """Rows of a segment."""
 
     def model(self, shape: Shape, size: Size) -> torch.nn.Module:
         """A network at its start."""
@@ -50,7 +53,7 @@ def learn(model: torch.nn.Module, lesson: Lesson, size: Size, seed: int, state: 
         Called after each step with step, number of steps, losses and a function that gives the state; what it raises
         ends the training.
     """
-    per_epoch = max(1, 2 * lesson.starts.numel() // (size.batch * SEGMENT))
+    per_epoch = max(1, round(2 * lesson.starts.numel() / size.batch))
     steps = size.epochs * per_epoch
     groups = lesson.groups(model, size.rate)
     optimiser = torch.optim.AdamW(groups, weight_decay=size.decay)
@@ -61,7 +64,7 @@ def learn(model: torch.nn.Module, lesson: Lesson, size: Size, seed: int, state: 
     for step in range(first, steps):
         optimiser.zero_grad()
         with torch.autocast("cuda" if cuda else "cpu", torch.bfloat16, enabled=cuda):
-            losses = lesson.losses(model, _draw(lesson.starts, size.batch, seed, step, per_epoch))
+            losses = lesson.losses(model, _draw(lesson, size.batch, seed, step, per_epoch))
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
@@ -90,10 +93,11 @@ def _restore(state: State | None, model: torch.nn.Module, *parts: Any) -> int:
     return int(state["step"])
 
 
-def _draw(starts: torch.Tensor, batch: int, seed: int, step: int, per_epoch: int) -> torch.Tensor:
-    """Rows (segment, SEGMENT) of a step; the order is a function of seed and epoch alone."""
+def _draw(lesson: Lesson, batch: int, seed: int, step: int, per_epoch: int) -> torch.Tensor:
+    """Rows (segment, row) of a step, ``batch`` rows in all; the order is a function of seed and epoch alone."""
     generator = torch.Generator().manual_seed(seed * 100_003 + step // per_epoch)
-    order = torch.randperm(starts.numel(), generator=generator)
-    first = step % per_epoch * batch
-    chosen = starts[order[torch.arange(first, first + batch) % order.numel()]]
-    return chosen[:, None] + torch.arange(SEGMENT)
+    order = torch.randperm(lesson.starts.numel(), generator=generator)
+    segments = max(1, batch // lesson.length)
+    first = step % per_epoch * segments
+    chosen = lesson.starts[order[torch.arange(first, first + segments) % order.numel()]]
+    return chosen[:, None] + torch.arange(lesson.length)

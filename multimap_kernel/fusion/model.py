@@ -29,7 +29,7 @@ class Size:
     depth
         Blocks of attention and products; each doubles the order of what can be seen.
     epochs, batch
-        Passes over the training rows, and segments of 16 volumes in a step.
+        Twice over the training rows is an epoch; rows in a step.
     rate, decay
         Largest learning rate of the one-cycle schedule, and weight decay, of AdamW.
     """
@@ -38,12 +38,12 @@ class Size:
     products: int = 12
     depth: int = 1
     epochs: int = 20
-    batch: int = 16
+    batch: int = 256
     rate: float = 3e-3
     decay: float = 0.3
 
 
-SIZES = {"small": Size(), "base": Size(rank=8, products=128, depth=4, epochs=60, batch=64, rate=1e-3)}
+SIZES = {"small": Size(), "base": Size(rank=8, products=128, depth=4, epochs=60, batch=1024, rate=1e-3)}
 """``small`` learns in seconds on one core; ``base`` is for a GPU."""
 WINDOW = 5
 """Volumes that one point of the embedding spans."""
