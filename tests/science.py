@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SCIENCE = ("align.py", "eeg", "fmri", "fusion", "maps", "simulate", "pipeline/steps.py")
+SCIENCE = ("align", "eeg", "fmri", "fusion", "maps", "simulate", "pipeline/steps.py")
 
 
 def science_hash() -> str:

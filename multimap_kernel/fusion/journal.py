@@ -70,7 +70,8 @@ class Journal:
         try:
             kept = torch.load(io.BytesIO(stored), weights_only=True)
         except Exception as fault:  # torch raises half a dozen kinds for a file that is not its own
-            raise InputError(f"{CHECKPOINT} must be a checkpoint, found: {fault}; choose another run folder") from fault
+            found = f"{len(stored)} bytes that torch does not read"
+            raise InputError(f"{CHECKPOINT} must be a checkpoint, found {found}; choose another run folder") from fault
         different = [name for name, value in self.hashes.items() if kept["hashes"].get(name) != value]
         if different:
             found = ", ".join(f"{name} {str(kept['hashes'].get(name))[:12]}" for name in different)

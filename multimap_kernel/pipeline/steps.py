@@ -18,6 +18,7 @@ from multimap_kernel.eeg import (
     remove_pulse_artifact,
 )
 from multimap_kernel.fmri import confounds, correct_timing, estimate_normalisation, normalise, realign, series
+from multimap_kernel.fusion.regions import regions
 from multimap_kernel.fusion.ridge import fit
 from multimap_kernel.io.bids import Session
 from multimap_kernel.io.eeg import read_eeg, read_events, to_volts
@@ -162,7 +163,31 @@ def fuse(inputs: Inputs) -> Product:
         gap_s=options.split.gap_s,
         seed=options.seed,
     )
-    return Product({"": prediction}, {"fit": fitted.to_json()})
+    product = Product({"": prediction}, {"fit": fitted.to_json()})
+    return product if options.model == "ridge" else _with_joint(product, inputs)
+
+
+def _with_joint(product: Product, inputs: Inputs) -> Product:
+    """Add the joint model of regions to the ridge of voxels, both in blocks of the one run."""
+    from multimap_kernel.fusion.card import card  # noqa: PLC0415  # torch is an optional extra
+    from multimap_kernel.fusion.evaluate import evaluate  # noqa: PLC0415
+    from multimap_kernel.fusion.train import train  # noqa: PLC0415
+
+    options = inputs.part(Fuse)
+    if options.split.kind != "block":
+        raise InputError(
+            f"fuse works on one session and splits by block, found fuse.split.kind {options.split.kind!r}; "
+            "leave out whole runs, sessions or subjects with `multimap train`"
+        )
+    runs = {inputs.session.label: regions(inputs.dataset("features"), edge_mm=options.region_mm)}
+    split = options.split
+    value, out = train(
+        runs, lags_s=options.lags_s, kind="block", folds=split.folds, gap_s=split.gap_s, seed=options.seed,
+        size=options.size,
+    )  # fmt: skip
+    judged = evaluate(runs, value, out, seed=options.seed)
+    values = {"joint": value.to_json(), "evaluation": judged.to_json(), "card": card(value, judged)}
+    return Product({**product.datasets, "joint": out}, {**product.values, **values})
 
 
 def make_maps(inputs: Inputs) -> Product:

@@ -109,7 +109,8 @@ def _interaction():
         row("interaction truth, 8 x 600 s: joint - ridge in its regions, seeds 0-9",
             ">= .10, interval above 0, in 8 of 10; gate > 0", f"{good} of 10; {each}; smallest gate {gate:.2f}",
             good >= 8 and gate > 0),
-        row("interaction truth: |r| of the ridge in its regions", "small by construction", f"at most {ridge:.3f}", ridge < 0.1),
+        row("interaction truth: |r| of the ridge in its regions", "small by construction",
+            f"at most {ridge:.3f}", ridge < 0.1),
         row("retrieval, embedding / ridge patterns (interaction truth)", "embedding at least as good",
             f"{better} of 10: {shares}", better == len(seeds)),
     ]  # fmt: skip
@@ -130,7 +131,7 @@ def _linear():
         row("linear truth: r of the ceiling", ">= .7", f"smallest {ceiling:.2f}", ceiling >= 0.7),
         row("linear truth: region AUC, mean", ">= .98", f"{auc:.3f}", auc >= 0.98),
         row("linear truth: Dice at family-wise .05, mean", ">= .9", f"{dice:.3f}", dice >= 0.9),
-        row("linear truth: lag peak against 5.0-6.0 s", "within one bin (2 s)", f"largest distance {lag:.2f} s", lag <= 2),
+        row("linear truth: lag peak against 5.25 s", "within one bin (2 s)", f"at most {lag:.2f} s away", lag <= 2),
         row("retrieval, embedding / ridge patterns (linear truth)", "embedding at least as good",
             f"{better} of 10: {shares}", better == len(seeds)),
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """What needs many seeds or much data; writes VALIDATION.md.
 
-``python tests/validate/validate.py [null] [kill] [memory]``: all if none is named; ``table`` measures nothing. Each
+``python tests/validate/validate.py [null] [kill] [memory] [model]``: all if none is named; ``table`` measures nothing. Each
 part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that they stand
 for; the table is made from these files.
 """
@@ -81,7 +81,14 @@ def memory() -> list[str]:
     return [f"| 4 GiB of float32 through 2 workers of 1 GiB | the line ends, no worker dies | {found} | {verdict} |"]
 
 
-PARTS = {"null": null, "kill": kill, "memory": memory}
+def model() -> list[str]:
+    """The joint model on interaction truth, linear truth and null data; about an hour on one core."""
+    from joint import rows
+
+    return rows()
+
+
+PARTS = {"null": null, "kill": kill, "memory": memory, "model": model}
 
 
 def main() -> int:
