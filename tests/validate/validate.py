@@ -1,7 +1,7 @@
 """What needs many seeds or much data; writes VALIDATION.md.
 
-``python tests/validate/validate.py [null] [kill] [memory] [model]``: all if none is named; ``table`` measures nothing. Each
-part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that they stand
+``python tests/validate/validate.py [null] [kill] [memory] [model]``: all if none is named; ``table`` measures nothing.
+Each part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that they stand
 for; the table is made from these files.
 """
 
