@@ -141,6 +141,10 @@ class Map(_Part):
     hrf: Literal["spm", "glover"] = "spm"
     lags_s: tuple[float, ...] = Field((0.0, 2.0, 4.0), description="shift of the convolved band power against BOLD")
     noise: Literal["ar1", "ols"] = "ar1"
+    null: Literal["auto", "phase", "shift", "block"] = Field(
+        "auto", description="how the design is moved; auto: in blocks if it repeats itself, else by phases"
+    )
+    permutations: int = Field(199, ge=19, description="largest number of members of that null")
     smoothing_mm: float = Field(8.0, ge=0, description="full width at half maximum of the Gaussian")
     seed: int = 0
 

@@ -22,13 +22,11 @@ LEVEL = 0.05
 """Family-wise error at which the sidecar states the threshold of the statistic."""
 SCANNER, MNI = 1, 4
 """NIfTI codes of the space that an affine leads to."""
-TEMPLATE_SOURCE = "https://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin2009"
-"""Where the template of MNI space is described; BIDS asks for it, since it lists other variants of 2009 only."""
 LABELS = {"p_fwe": "pfwe", "q_fdr": "qfdr", "effect": "effect", "n": "n"}
 MEANING = {
     "statistic": "test statistic",
     "effect": "contrast estimate in percent of the mean",
-    "p_fwe": "p, corrected for the family by the maximum statistic or Bonferroni (see Null)",
+    "p_fwe": "p, corrected for the family by the largest statistic of it (see Null)",
     "q_fdr": "smallest false discovery rate at which the voxel is found",
     "n": "members that have the voxel",
     "best_lag": "lag in seconds of the largest statistic; positive: BOLD after EEG",
@@ -150,13 +148,11 @@ def write_mask(ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], prov
     """Write ``mask (z, y, x)`` as ``..._desc-brain_mask.nii.gz`` with its sidecar; gives the two paths."""
     require(ds, "mask", where="write_mask")
     path = f"{_stem(ds, entities, 'func')}_desc-brain_mask"
-    facts: dict[str, Any] = {
+    facts = {
         "Type": "Brain",
         "Resolution": {_resolution(ds): "grid of the maps beside it"},
         "Provenance": dict(provenance),
     }
-    if ds.attrs.get("space", "native") != "native":
-        facts["SpatialReference"] = TEMPLATE_SOURCE
     return _write_map(folder, path, ds["mask"], affine_matrix(ds), facts)
 
 

@@ -14,7 +14,7 @@ from multimap_kernel.maps.blocks import Array, Shape, array, as_text, call, is_l
 from multimap_kernel.maps.design import Design, make_design
 from multimap_kernel.maps.inference import describe_null, false_discovery_rate, family_wise_p, pooled_p
 from multimap_kernel.maps.power import log_power
-from multimap_kernel.maps.shifts import BINS, SURROGATES, basis, strongest, surrogate_rows, unit_residuals
+from multimap_kernel.maps.shifts import BINS, SURROGATES, basis, scaled, strongest, surrogates, unit_residuals
 from multimap_kernel.schema import InputError, require
 
 _METHOD = "largest |r| over voxels, channels, bands and lags, phase-randomised surrogates of the EEG"
@@ -165,7 +165,7 @@ def _correlate(series: np.ndarray, plan: _Plan) -> dict[str, np.ndarray]:
     counts = np.empty((bands, lags, BINS, 1), np.int64)
     maximum = np.zeros((SURROGATES, 1), np.float32)
     for group, columns in plan.regressors.items():
-        found = strongest(surrogate_rows(columns, plan.seed, plan.nuisance), data)
+        found = strongest(scaled(surrogates(columns, SURROGATES, plan.seed), plan.nuisance), data)
         r[group], channel[group], counts[group] = found.best, found.chosen, found.counts[:, None]
         maximum[:, 0] = np.maximum(maximum[:, 0], found.maximum)
     return {"r": r, "channel": channel, "maximum_block": maximum, "counts_block": counts}

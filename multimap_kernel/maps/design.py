@@ -24,6 +24,29 @@ NEXT_TO_NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
+class Trials:
+    """Events and the response that makes regressors of them.
+
+    Parameters
+    ----------
+    onset, duration : (event,)
+        s.
+    label : (event,)
+        Position of the event's condition among the names.
+    frame_times : (time,)
+        When the volumes were sampled, s.
+    hrf
+        Haemodynamic response of the main regressors.
+    """
+
+    onset: np.ndarray
+    duration: np.ndarray
+    label: np.ndarray
+    frame_times: np.ndarray
+    hrf: str
+
+
+@dataclass(frozen=True)
 class Design:
     """Regressors of a run on the volume grid.
 
@@ -38,12 +61,15 @@ class Design:
         spike takes the volume out of the fit as if it were missing, and the time axis stays whole.
     steady : (time,)
         Volumes in the steady state.
+    trials
+        What each condition was made of; None where nothing was convolved.
     """
 
     conditions: tuple[str, ...]
     task: np.ndarray
     nuisance: np.ndarray
     steady: np.ndarray
+    trials: Trials | None = None
 
     def weights(self, contrasts: Contrasts) -> np.ndarray:
         """Weight of each condition in each contrast (contrast, condition); one contrast a condition if none is given.
@@ -200,4 +226,8 @@ def _design(
     mean = np.where(known, confound, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     filled = np.where(known, confound - mean, 0.0)
     spikes = np.eye(count)[:, ~np.asarray(steady, bool)]
-    return Design(names, task, basis(np.column_stack([others, filled, spikes])), np.asarray(steady, bool))
+    number = np.array([names.index(name) for name in events["trial_type"]], int)
+    trials = Trials(
+        events["onset"].to_numpy(), events["duration"].to_numpy(), number, frame_times, hrf.partition(" ")[0]
+    )
+    return Design(names, task, basis(np.column_stack([others, filled, spikes])), np.asarray(steady, bool), trials)

@@ -86,7 +86,32 @@ def false_discovery_rate(p: np.ndarray) -> np.ndarray:
     return q.reshape(p.shape)
 
 
-def normal_score(t: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def judge(r: np.ndarray, maximum: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Judge the correlations of several families.
+
+    Parameters
+    ----------
+    r : (family, voxel)
+        Correlations.
+    maximum : (family, permutation)
+        Largest ``|r|`` of each member of the null.
+    counts : (family, bin)
+        As in `pooled_p`.
+
+    Returns
+    -------
+    ``p_fwe`` and ``q_fdr (family, voxel)``.
+    """
+    p = np.array([family_wise_p(*pair) for pair in zip(r, maximum, strict=True)])
+    return {"p_fwe": p, "q_fdr": np.array([false_discovery_rate(one) for one in pooled_p(r, counts)])}
+
+
+def student(r: np.ndarray, degrees: float | np.ndarray) -> np.ndarray:
+    """The t of a partial correlation with so many degrees of freedom, float64; the order is the same."""
+    return np.asarray(r * np.sqrt(np.maximum(degrees, 1) / np.maximum(1 - r.astype(np.float64) ** 2, 1e-12)))
+
+
+def normal_score(t: np.ndarray, degrees: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn t into z of the same tail probability, and give the two-sided p; both float64.
 
     The smaller tail is used on both sides, so that large positive t keep their digits.

@@ -12,7 +12,7 @@ from multimap_kernel.maps.blocks import array, as_text, call, is_lazy
 from multimap_kernel.maps.design import EVENTS, Contrasts, Design, check_events, contrast_labels
 from multimap_kernel.maps.inference import describe_null, family_wise_p
 from multimap_kernel.maps.power import log_power
-from multimap_kernel.maps.shifts import basis, distinct_shifts, shifted_rows, strongest, unit_residuals
+from multimap_kernel.maps.shifts import basis, distinct_shifts, scaled, shifted, strongest, unit_residuals
 from multimap_kernel.schema import require
 
 _METHOD = "largest |t| over channels and bands, circular shifts of the condition against the power"
@@ -98,7 +98,7 @@ def _test(
                 got[name].append(np.full(shape, np.nan))
             got["null_maximum"].append(np.full(members, np.nan))
             continue
-        found = strongest(shifted_rows(target[:, None], shifts, nuisance), unit_residuals(data, nuisance))
+        found = strongest(scaled(shifted(target[:, None], shifts), nuisance), unit_residuals(data, nuisance))
         degrees = len(target) - nuisance.shape[1] - 1
         change = 100 * np.expm1(own @ data / max(float(own @ own), np.finfo(np.float64).tiny))
         maximum = np.full(members, np.nan, np.float32)

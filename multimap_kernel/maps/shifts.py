@@ -50,52 +50,33 @@ def basis(columns: np.ndarray) -> np.ndarray:
     return left[:, singular > 1e-7 * max(singular.max(initial=0.0), 1.0)]
 
 
-def shifted_rows(regressors: np.ndarray, shifts: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
-    """Shift regressors around the run, and scale them so that a product with partialled data is a correlation.
-
-    The regressor is shifted first and partialled afterwards, so that each copy loses what the nuisance explains of
-    it, as the real one does. (Partialled before as well, the copies lose slow variance twice and are weaker than the
-    real one: 31 % of null sessions of 60 volumes were significant.) The data are orthogonal to the nuisance already,
-    so that only the copy's length after partialling is needed, not the partialled copy itself.
-
-    Parameters
-    ----------
-    regressors : (time, regressor)
-        Raw regressors.
-    shifts : (shift,)
-        In samples; 0 is put before them.
-    nuisance : (time, rank)
-        Orthonormal basis.
-
-    Returns
-    -------
-    Rows (regressor, 1 + shift, time), float32; NaN for a regressor that the nuisance explains whole.
-    """
+def shifted(regressors: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Shift regressors (time, regressor) around the run: (regressor, 1 + shift, time), the real one first."""
     count = len(regressors)
     source = (np.arange(count)[None, :] - np.r_[0, shifts][:, None]) % count
-    return _scaled(np.ascontiguousarray(regressors.T)[:, source], nuisance)
+    return np.asarray(np.ascontiguousarray(regressors.T)[:, source])
 
 
-def surrogate_rows(regressors: np.ndarray, seed: int, nuisance: np.ndarray) -> np.ndarray:
-    """Give regressors random phases, and scale them like `shifted_rows`.
+def surrogates(regressors: np.ndarray, members: int, seed: int) -> np.ndarray:
+    """Give regressors random phases.
 
     All regressors get the same phases, so that each keeps its spectrum and all keep their correlation with each other
-    at every frequency. For stationary Gaussian regressors that have nothing to do with the data, the real phases are
-    as good as any others: the real regressors are one more member of their null. A circular shift is the special case
-    of phases that grow evenly with frequency.
+    at every frequency. For stationary Gaussian regressors that have nothing to do with the data, or for any regressors
+    and stationary Gaussian data, the real phases are as good as any others: the real regressors are one more member of
+    their null. A circular shift is the special case of phases that grow evenly with frequency.
 
     Parameters
     ----------
     regressors : (time, regressor)
         Raw regressors.
+    members
+        Members of the null.
     seed
         Of the phases.
-    nuisance : (time, rank)
-        Orthonormal basis.
 
     Returns
     -------
-    Rows (regressor, 1 + `SURROGATES`, time), float32, the real one first.
+    Copies (regressor, 1 + member, time), the real one first.
 
     References
     ----------
@@ -103,15 +84,38 @@ def surrogate_rows(regressors: np.ndarray, seed: int, nuisance: np.ndarray) -> n
     """
     count = len(regressors)
     spectrum = np.fft.rfft(regressors, axis=0).T
-    phase = np.random.default_rng(seed).uniform(0, 2 * np.pi, (1 + SURROGATES, spectrum.shape[1]))
+    turned = spectrum[:, None] * np.exp(1j * random_phases(count, members, seed))
+    return np.asarray(np.fft.irfft(turned, count, axis=2))
+
+
+def random_phases(count: int, members: int, seed: int) -> np.ndarray:
+    """Phases (1 + member, frequency) for series of ``count`` samples: those of the real one, 0, then random ones."""
+    phase = np.random.default_rng(seed).uniform(0, 2 * np.pi, (1 + members, count // 2 + 1))
     phase[0] = phase[:, 0] = 0  # the real one; the mean
     if count % 2 == 0:
         phase[1:, -1] = np.where(phase[1:, -1] < np.pi, 0, np.pi)  # the fastest frequency is real
-    return _scaled(np.fft.irfft(spectrum[:, None] * np.exp(1j * phase), count, axis=2), nuisance)
+    return phase
 
 
-def _scaled(rows: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
-    """Rows (regressor, member, time) over the length of what the nuisance leaves of them, float32."""
+def scaled(rows: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
+    """Scale rows so that their product with partialled data is a correlation.
+
+    A regressor is moved first and partialled afterwards, so that each copy loses what the nuisance explains of it, as
+    the real one does. (Partialled before as well, the copies lose slow variance twice and are weaker than the real
+    one: 31 % of null sessions of 60 volumes were significant.) The data are orthogonal to the nuisance already, so that
+    only the copy's length after partialling is needed, not the partialled copy itself.
+
+    Parameters
+    ----------
+    rows : (regressor, 1 + member, time)
+        Of `shifted` or `surrogates`.
+    nuisance : (time, rank)
+        Orthonormal basis.
+
+    Returns
+    -------
+    Rows of the same shape, float32; NaN for a regressor that the nuisance explains whole.
+    """
     whole = np.einsum("ijk,ijk->ij", rows, rows)
     explained = rows @ nuisance
     left = whole - np.einsum("ijk,ijk->ij", explained, explained)
@@ -121,7 +125,12 @@ def _scaled(rows: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
 
 def unit_residuals(data: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
     """Partial the nuisance (time, rank) out of data (time, voxel) and scale to length 1; NaN where nothing is left."""
-    centred = (data - data[0]).astype(np.float32)  # the nuisance holds the constant; small numbers keep float32 exact
+    # the nuisance holds the constant; small numbers keep float32 exact
+    return unit_rest((data - data[0]).astype(np.float32), nuisance)
+
+
+def unit_rest(centred: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
+    """As `unit_residuals`, for float32 data (time, voxel) that are small already; they need not hold a constant."""
     slim = nuisance.astype(np.float32)
     rest: np.ndarray = centred - slim @ (slim.T @ centred)
     rest -= slim @ (slim.T @ rest)  # twice: dummies and drifts are many times larger than what is left
@@ -158,7 +167,7 @@ def strongest(rows: np.ndarray, data: np.ndarray) -> Strongest:
     Parameters
     ----------
     rows : (regressor, 1 + member, time)
-        Of `shifted_rows` or `surrogate_rows`.
+        Of `scaled`.
     data : (time, voxel)
         Of `unit_residuals`.
     """

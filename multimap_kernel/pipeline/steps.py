@@ -199,7 +199,13 @@ def make_maps(inputs: Inputs) -> Product:
     groups = {"coupling": coupling}
     if "event_onset" in ds:
         groups["activation"] = activation_map(
-            ds, contrasts=options.contrasts, hrf=options.hrf, noise=options.noise, seed=options.seed
+            ds,
+            contrasts=options.contrasts,
+            hrf=options.hrf,
+            noise=options.noise,
+            null=options.null,
+            permutations=options.permutations,
+            seed=options.seed,
         )
         groups["sensor"] = sensor_map(ds, contrasts=options.contrasts, seed=options.seed)
     return Product(groups)
@@ -253,7 +259,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
     Step("fuse", fuse, ("features",), ("fuse",), version=2),
-    Step("map", make_maps, ("features", "fuse"), ("map",), libraries=("numpy", "scipy", "nilearn")),
+    Step("map", make_maps, ("features", "fuse"), ("map",), version=2, libraries=("numpy", "scipy", "nilearn")),
     Step(
         "publish",
         publish,

@@ -86,6 +86,7 @@ _ALL = (
     Variable("lag_weight", ("fold", "head", "lag"), "1", "f", "weight of the EEG this long before the volume"),
     Variable("statistic", ("condition", "modality", "z", "y", "x"), "1", "f", "test statistic; kind in statistic_kind"),
     Variable("effect", ("condition", "modality", "z", "y", "x"), "1", "f", "contrast estimate in percent of the mean"),
+    Variable("effect_variance", ("condition", "modality", "z", "y", "x"), "1", "f", "squared standard error of effect"),
     Variable("p_fwe", ("condition", "modality", "z", "y", "x"), "1", "f", "family-wise error p"),
     Variable("n", ("z", "y", "x"), "1", "i", "members that have the voxel"),
     Variable("q_fdr", ("condition", "modality", "z", "y", "x"), "1", "f", "false discovery rate q"),

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from analysis import TR, analysis_dataset, auc, lazy, slow
+from analysis import TR, analysis_dataset, auc, lazy, slow, unit
 from lazy import max_computes
 from nilearn.glm.contrasts import compute_contrast
 from nilearn.glm.first_level import make_first_level_design_matrix, run_glm
 
-from multimap_kernel.maps import activation_map
+from multimap_kernel.maps import activation_map, critical_value
 from multimap_kernel.schema import InputError, SchemaError
 
 
@@ -32,11 +32,14 @@ def of_voxels(array, ds):
     return array.values[..., ds["mask"].values]
 
 
-def nilearn_z(ds):
+def design_matrix(ds):
     table = pd.DataFrame({"onset": ds["event_onset"].values, "duration": 8.0, "trial_type": "go"})
-    matrix = make_first_level_design_matrix(
-        (np.arange(120) + 0.5) * TR, table, "spm", add_regs=ds["confound"].values
-    ).to_numpy()
+    frame_times = (np.arange(120) + 0.5) * TR
+    return make_first_level_design_matrix(frame_times, table, "spm", add_regs=ds["confound"].values).to_numpy()
+
+
+def nilearn_z(ds):
+    matrix = design_matrix(ds)
     labels, results = run_glm(ds["series"].values.astype(np.float64), matrix, noise_model="ar1")
     return compute_contrast(labels, results, np.eye(matrix.shape[1])[0], stat_type="t")
 
@@ -44,11 +47,14 @@ def nilearn_z(ds):
 def test_activation_map__agrees_with_nilearn(ds, maps):
     expected = nilearn_z(ds)
     got = of_voxels(maps["statistic"].sel(condition="go", modality="bold"), ds)
-    assert np.corrcoef(got, expected.z_score().ravel())[0, 1] > 0.999
+    assert np.corrcoef(got, expected.z_score().ravel())[0, 1] > 0.9999
     effect = of_voxels(maps["effect"].sel(condition="go", modality="bold"), ds)
     percent = 100 * expected.effect_size().ravel() / ds["series"].values.mean(axis=0)
     assert np.corrcoef(effect, percent)[0, 1] > 0.999
     assert np.polyfit(percent, effect, 1)[0] == pytest.approx(1, abs=0.01)
+    variance = of_voxels(maps["effect_variance"].sel(condition="go", modality="bold"), ds)
+    expected_variance = expected.effect_variance().ravel() * (100 / ds["series"].values.mean(axis=0)) ** 2
+    np.testing.assert_allclose(variance, expected_variance, rtol=0.02)
 
 
 def test_activation_map__finds_the_planted_voxels(ds, maps):
@@ -60,21 +66,80 @@ def test_activation_map__finds_the_planted_voxels(ds, maps):
     assert (p < 0.05)[~truth].mean() < 0.02
 
 
-def test_activation_map__says_what_its_null_is(maps):
-    assert maps["statistic_kind"].values.tolist() == ["z", "t"]
-    bold, eeg = (json.loads(text) for text in maps["null"].values)
-    assert bold["n"] is None
-    assert (eeg["n"], eeg["smallest_p"]) == (85, 0.011628)  # 114 covered volumes, 15 on either side left out
-    assert np.isfinite(maps["null_maximum"].sel(modality="eeg")).sum() == 85
-    assert float(maps["p_fwe"].sel(modality="eeg").min()) >= 1 / 86 - 1e-7
+@pytest.mark.parametrize("null", ["phase", "shift", "block"])
+def test_activation_map__each_null_finds_the_planted_voxels_and_says_what_it_is(ds, null):
+    got = activation_map(ds, contrasts={}, null=null)
+    truth = ds["truth_task"].values
+    p = of_voxels(got["p_fwe"].sel(condition="go", modality="bold"), ds)
+    assert (p < 0.05)[truth].mean() > 0.5
+    assert (p < 0.05)[~truth].mean() < 0.02
+    bold, eeg, joint = (json.loads(text) for text in got["null"].values)
+    members = (91, 85, 85) if null == "shift" else (199, 199, 199)  # 15 volumes on either side left out; 6 without EEG
+    assert (bold["n"], eeg["n"], joint["n"]) == members
+    assert bold["smallest_p"] == pytest.approx(1 / (1 + members[0]), abs=1e-6)
+    assert np.isfinite(got["null_maximum"]).sum("permutation").values.ravel().tolist() == list(members)
+    assert float(got["p_fwe"].min()) >= 1 / (1 + max(members)) - 1e-7
 
 
-def test_activation_map__eeg_null_is_the_t_of_the_shifted_design(ds, maps):
-    frame = analysis_dataset(3)
-    table = pd.DataFrame({"onset": frame["event_onset"].values, "duration": 8.0, "trial_type": "go"})
-    matrix = make_first_level_design_matrix(
-        (np.arange(120) + 0.5) * TR, table, "spm", add_regs=ds["confound"].values
-    ).to_numpy()[6:]
+def test_activation_map__says_what_each_statistic_is(maps):
+    assert maps["modality"].values.tolist() == ["bold", "eeg", "joint"]
+    assert maps["statistic_kind"].values.tolist() == ["z", "t", "delta_r2"]
+
+
+def test_activation_map__threshold_of_the_null_is_the_threshold_of_p(ds, maps):
+    bold = maps.sel(condition="go", modality="bold")
+    z, p = np.abs(of_voxels(bold["statistic"], ds)), of_voxels(bold["p_fwe"], ds)
+    threshold = critical_value(bold["null_maximum"].values, 0.05)
+    assert z[p <= 0.05].min() > threshold - 0.05
+    # z takes the autocorrelation from the full model, as nilearn does, p from the model without the contrast
+    assert ((z > threshold) != (p <= 0.05)).mean() < 0.02
+
+
+@pytest.mark.parametrize("volumes", [60, 120])
+def test_activation_map__null_sessions_are_found_as_often_as_promised(volumes):
+    """Too few for a narrow interval: `tests/validate` has 400 of each length."""
+    found = 0
+    for seed in range(40):
+        null = analysis_dataset(2000 + seed, volumes=volumes, shape=(4, 6, 7))
+        found += float(activation_map(null, contrasts={}, permutations=99)["p_fwe"].min()) < 0.05
+    assert found <= 6  # of 40 at .05: more in 1 %; Bonferroni on the AR(1) t had 12 of 40 at 60 volumes
+
+
+def test_activation_map__a_periodic_design_is_permuted_in_blocks(ds):
+    onset = np.arange(10.0, 220.0, 24.0)
+    random = np.random.default_rng(8)
+    series = ds["series"].values.copy()
+    response = np.convolve(((np.arange(0, 240, 0.1)[:, None] - onset + 1e-9) % 1e9 < 12).any(axis=1), np.hanning(80))
+    series[:, 0] += 12 * unit(response[:2400][np.arange(120) * 20 + 10]) + random.standard_normal(120)
+    periodic = ds.drop_vars(["event_onset", "event_duration", "event_condition"]).assign(
+        series=(("time", "voxel"), series),
+        event_onset=("event", onset),
+        event_duration=("event", np.full(onset.size, 12.0)),
+        event_condition=("event", ["go"] * onset.size),
+    )
+    got = activation_map(periodic, contrasts={})
+    assert "permuted over blocks" in str(got["null"][0].values)
+    assert of_voxels(got["p_fwe"][0, 0], ds)[0] < 0.05
+    turned = activation_map(periodic, contrasts={}, null="phase")  # a turned sine is a shifted sine: it meets itself
+    assert of_voxels(turned["p_fwe"][0, 0], ds)[0] >= of_voxels(got["p_fwe"][0, 0], ds)[0]
+
+
+def test_activation_map__eeg_null_of_phases_is_the_t_of_a_surrogate(ds, maps):
+    """Written out for three members: same phases, then ordinary least squares by nilearn."""
+    matrix = design_matrix(ds)[6:]
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, (200, 58))
+    y = ds["prediction"].values[6:].astype(np.float64)
+    for member in (1, 77, 199):
+        spectrum = np.fft.rfft(matrix[:, 0])
+        turned = spectrum * np.exp(1j * np.r_[0, phases[member, 1:-1], 0 if phases[member, -1] < np.pi else np.pi])
+        moved = np.column_stack([np.fft.irfft(turned, 114), matrix[:, 1:]])
+        t = compute_contrast(*run_glm(y, moved, noise_model="ols"), np.eye(matrix.shape[1])[0], stat_type="t").stat()
+        assert float(maps["null_maximum"][0, 1, member - 1]) == pytest.approx(np.abs(t).max(), rel=1e-3)
+
+
+def test_activation_map__eeg_null_of_shifts_is_the_t_of_the_shifted_design(ds):
+    maps = activation_map(ds, contrasts={}, null="shift")
+    matrix = design_matrix(ds)[6:]
     y = ds["prediction"].values[6:].astype(np.float64)
     contrast = np.eye(matrix.shape[1])[0]
     for member, shift in ((None, 0), (0, 15), (84, 99)):
@@ -98,7 +163,8 @@ def test_activation_map__contrast_of_two_conditions(ds):
     names = np.where(np.arange(ds.sizes["event"]) % 2, "a", "b")
     two = ds.assign(event_condition=("event", names))
     got = activation_map(two, contrasts={"a-b": {"a": 1.0, "b": -1.0}, "a": {"a": 1.0}})
-    each = activation_map(two, contrasts={})
+    each = activation_map(two, contrasts={}).drop_sel(modality="joint")
+    got = got.drop_sel(modality="joint")
     difference = each["effect"].sel(condition="a") - each["effect"].sel(condition="b")
     np.testing.assert_allclose(got["effect"].sel(condition="a-b").values, difference.values, atol=2e-3)
     np.testing.assert_allclose(got["statistic"].sel(condition="a"), each["statistic"].sel(condition="a"), rtol=1e-4)

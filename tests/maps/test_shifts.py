@@ -5,9 +5,10 @@ from multimap_kernel.maps.shifts import (
     BINS,
     basis,
     distinct_shifts,
-    shifted_rows,
+    scaled,
+    shifted,
     strongest,
-    surrogate_rows,
+    surrogates,
     unit_residuals,
 )
 
@@ -32,7 +33,7 @@ def test_strongest__equals_partial_correlation_one_by_one():
     data, regressors = random.standard_normal((60, 7)) * 10 + 1000, random.standard_normal((60, 3))
     nuisance = basis(np.column_stack([np.ones(60), np.arange(60.0), random.standard_normal((60, 2))]))
     shifts = np.array([20, 31])
-    got = strongest(shifted_rows(regressors, shifts, nuisance), unit_residuals(data, nuisance))
+    got = strongest(scaled(shifted(regressors, shifts), nuisance), unit_residuals(data, nuisance))
     rest = np.eye(60) - nuisance @ nuisance.T
     r = np.array(
         [
@@ -55,21 +56,21 @@ def test_strongest__nan_regressor_and_voxel_never_win():
     data, nuisance = random.standard_normal((40, 4)), basis(np.ones((40, 1)))
     data[3, 2] = np.nan
     regressors = np.column_stack([np.ones(40), random.standard_normal(40)])  # the first is explained by the nuisance
-    got = strongest(shifted_rows(regressors, np.array([20]), nuisance), unit_residuals(data, nuisance))
+    got = strongest(scaled(shifted(regressors, np.array([20])), nuisance), unit_residuals(data, nuisance))
     assert got.chosen.tolist() == [1, 1, -1, 1]
     assert np.isnan(got.best[2])
     assert got.counts.sum() == 3
 
 
 @pytest.mark.parametrize("count", [60, 61])
-def test_surrogate_rows__keep_spectrum_and_cross_spectrum(count):
+def test_surrogates__keep_spectrum_and_cross_spectrum(count):
     regressors = np.random.default_rng(2).standard_normal((count, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])
     nothing = np.zeros((count, 0))
-    rows = surrogate_rows(regressors, 0, nothing)
+    rows = scaled(surrogates(regressors, 199, 0), nothing)
     np.testing.assert_allclose(rows[:, 0], (regressors / np.linalg.norm(regressors, axis=0)).T, atol=1e-6)
     spectrum = np.fft.rfft(rows, axis=2)
     np.testing.assert_allclose(np.abs(spectrum), np.abs(spectrum[:, :1]).repeat(200, axis=1), atol=1e-5)
     cross = spectrum[0] * spectrum[1].conj()
     np.testing.assert_allclose(cross, cross[:1].repeat(200, axis=0), atol=1e-5)
     assert np.abs(rows[0, 1:] @ rows[0, 0]).max() < 0.9  # none is the real one again
-    np.testing.assert_array_equal(rows, surrogate_rows(regressors, 0, nothing))
+    np.testing.assert_array_equal(rows, scaled(surrogates(regressors, 199, 0), nothing))

@@ -18,7 +18,7 @@ from multimap_kernel.schema import InputError, affine_coordinate
 
 SHAPE = (5, 6, 7)
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
-MNI = "MNI152NLin2009a"
+MNI = "MNI152NLin2009aSym"
 
 
 def session_maps(seed, planted=3.0):
