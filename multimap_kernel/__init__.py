@@ -84,6 +84,8 @@ _HOME = {
     "read_window": "io.pyramid",
     "run_batch": "batch.runner",
     "Row": "batch.runner",
+    "BatchTable": "batch.live",
+    "list_runs": "batch.records",
     "Alignment": "schema",
     "InputError": "schema",
     "MultimapError": "schema",

@@ -94,14 +94,7 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     _where(step)
     step.add_argument("--session", default="", metavar="LABEL", help="(group: none, it reads all sessions)")
 
-    batch = _add(commands, "batch", "execute a notebook for each session", _batch)
-    batch.add_argument("notebook")
-    _where(batch)
-    batch.add_argument("--sessions", nargs="*", default=[], metavar="LABEL")
-    batch.add_argument("--runs", default="", help="folder of executed notebooks (default: in the store)")
-    batch.add_argument("--jobs", type=int, default=1, help="notebooks at a time")
-    batch.add_argument("--workers", type=int, default=2, help="Dask worker processes that all notebooks share")
-    batch.add_argument("--memory", default="1GiB", help="limit of one worker")
+    _batch_command(commands)
 
     runs = _add(commands, "runs", "list, filter, compare and open the runs of notebooks", _runs)
     runs.add_argument("url", nargs="?", default="", help="folder of runs (default: that of --study in the store)")
@@ -128,6 +121,31 @@ def _model_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     train.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     train.add_argument("--workers", type=int, default=2, help="Dask processes; 0: work in this one")
     train.add_argument("--memory", default="1GiB", help="limit of one worker")
+
+
+def _batch_command(commands: Commands[argparse.ArgumentParser]) -> None:
+    batch = _add(commands, "batch", "execute a notebook for each session", _batch)
+    batch.add_argument("notebook", help="path or URL")
+    batch.add_argument("bids", nargs="?", default="", help="path or URL of the BIDS study")
+    _where(batch, bids=False)
+    batch.add_argument("--sessions", nargs="*", default=[], metavar="LABEL", help="(default: all of the study)")
+    batch.add_argument("--table", default="", help="run table instead: .csv with a column session, or .json")
+    batch.add_argument("--runs", default="", help="path or URL of executed notebooks (default: in the store)")
+    batch.add_argument("--run-id", default="", help="name of the run (default: of the notebook and the recipe)")
+    batch.add_argument("--only", default="", choices=["failed", "changed", "all"], help="(default: what is not done)")
+    batch.add_argument("--jobs", type=int, default=1, help="notebooks at a time")
+    batch.add_argument("--timeout", type=float, default=0, help="seconds for one notebook (default: no limit)")
+    batch.add_argument("--notebook-memory", default="", help="limit of one notebook, such as 4GiB (default: none)")
+    batch.add_argument("--workers", type=int, default=2, help="Dask processes that all notebooks share; 0: none")
+    batch.add_argument("--memory", default="1GiB", help="limit of one worker")
+    batch.add_argument(
+        "--executor",
+        default="local",
+        choices=["local", "kubernetes", "cloudrun"],
+        help="other than local: print the job for kubectl or gcloud and start nothing here",
+    )
+    batch.add_argument("--image", default="", help="container image of such a job, by digest (default: this one's)")
+    batch.add_argument("--row", default="", help="only this row of the table; env: the one that the platform names")
 
 
 def _people_commands(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -214,19 +232,14 @@ def _step(options: argparse.Namespace) -> int:
 
 
 def _batch(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an eviction ends the notebooks in order, like Ctrl-C
-    return int(
-        mm.console.batch(
-            options.notebook,
-            options.bids,
-            study=_study(options),
-            sessions=options.sessions,
-            recipe_file=options.recipe,
-            runtime=_runtime(options),
-            runs=options.runs,
-            jobs=options.jobs,
-        )
-    )
+    signal.signal(signal.SIGTERM, _preempted)
+    study = _study(options) if options.bids else options.study
+    return int(mm.console.batch(options, study=study, runtime=_runtime(options)))
+
+
+def _preempted(_signal: int, _frame: object) -> None:
+    """An eviction ends the notebooks in order, like Ctrl-C; the exit code tells that another try goes on."""
+    raise SystemExit(75)
 
 
 def _runs(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import fsspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -213,7 +214,8 @@ class Recipe(_Part):
             If the file is not YAML, names an unknown option (with the nearest known one) or holds a wrong value.
         """
         try:
-            stored = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            with fsspec.open(str(path), "rt", encoding="utf-8") as stream:
+                stored = yaml.safe_load(stream) or {}
         except (OSError, yaml.YAMLError) as fault:
             raise RecipeError(f"{path} must be a readable YAML file, found: {fault}") from fault
         return cls.parse(stored, str(path))

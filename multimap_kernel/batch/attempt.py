@@ -32,6 +32,8 @@ class Conditions:
 
     Parameters
     ----------
+    notebook
+        The notebook's file on this machine.
     environment
         Of the processes that execute the notebooks.
     limits
@@ -42,6 +44,7 @@ class Conditions:
         Seconds for which a store that stays away is tried again.
     """
 
+    notebook: Path
     environment: Mapping[str, str]
     limits: Limits = field(default_factory=Limits)
     pace: Pace = field(default_factory=Pace)
@@ -74,11 +77,16 @@ def attempt(
         if lease is None:
             return None
         record = dataclasses.replace(
-            draft, attempt=lease.attempt, folder=lease.folder, started=now(), host=socket.gethostname()
+            draft,
+            attempt=lease.attempt,
+            folder=lease.folder,
+            status="running",
+            started=now(),
+            host=socket.gethostname(),
         )
         mirror = Mirror(lease.folder)
         # written down before it happens; a reader finds the notebook from the first moment on
-        shutil.copyfile(record.notebook, mirror.folder / NOTEBOOK)
+        shutil.copyfile(conditions.notebook, mirror.folder / NOTEBOOK)
         record.save(mirror.folder)
     except (StorageError, OSError) as fault:
         error = f"{draft.folder} must be writable, found: {fault}"
@@ -96,7 +104,7 @@ def attempt(
         if not keeper.check():
             error = "another process has taken this session over; nothing more was written here"
             return dataclasses.replace(record, status="preempted", exit_code=PREEMPTED, ended=now(), error=error)
-        ended = _verdict(record, outcome, mirror.folder)
+        ended = _verdict(record, outcome, mirror.folder, conditions.notebook)
         tell(dataclasses.replace(ended, status="running"), mirror.folder)
         ended = _settle(ended, mirror, conditions.patience_s)
     with contextlib.suppress(StorageError):  # a lease that nobody renews ends by itself
@@ -132,7 +140,7 @@ def _settle(record: RunRecord, mirror: Mirror, patience_s: float) -> RunRecord:
     return record
 
 
-def _verdict(record: RunRecord, outcome: Outcome, folder: Path) -> RunRecord:
+def _verdict(record: RunRecord, outcome: Outcome, folder: Path, notebook: Path) -> RunRecord:
     """The record with what became of the run; the executed notebook is made to agree."""
     path, code = folder / NOTEBOOK, outcome.code
     record = dataclasses.replace(record, exit_code=code, ended=now(), peak_memory_bytes=outcome.peak_bytes)
@@ -142,7 +150,7 @@ def _verdict(record: RunRecord, outcome: Outcome, folder: Path) -> RunRecord:
             cell, error = find_failure(path)
         except (OSError, ValueError):  # killed before the first save, or in the middle of one
             error = "the notebook was not saved"
-            shutil.copyfile(record.notebook, path)
+            shutil.copyfile(notebook, path)
         log = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
         record = dataclasses.replace(
             record,

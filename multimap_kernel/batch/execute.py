@@ -22,7 +22,7 @@ WATCH_S = 1.0
 
 
 def main(folder: str) -> int:
-    """Execute the notebook that ``run.json`` in a folder names; returns the exit code.
+    """Execute the notebook in a folder in place, with the parameters of its ``run.json``; returns the exit code.
 
     The parameters reach the kernel as they stand in the JSON: "02" stays a string, which papermill's own ``-p`` makes
     a number.
@@ -33,11 +33,12 @@ def main(folder: str) -> int:
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     try:
         papermill.execute_notebook(
-            record.notebook,
+            str(Path(folder, NOTEBOOK)),
             str(Path(folder, NOTEBOOK)),
             parameters=record.parameters,
             progress_bar=False,
             log_output=True,
+            store_widget_state=False,
         )
     except papermill.PapermillExecutionError as fault:
         return exit_code_of(fault.ename)

@@ -134,8 +134,8 @@ def take(session: str, pace: Pace) -> Lease | None:
         process = psutil.Process(os.getpid())
         mine = Holder(uuid.uuid4().hex, socket.gethostname(), _machine(), process.pid, process.create_time(), _now())
         lease = Lease(session, last + 1, mine)
-        if _create(lease.folder, mine):
-            return lease
+        if _create(lease.folder, mine) or _owner(lease.folder) == mine.owner:
+            return lease  # an object store may have created it and lost the answer, and refuse the second try
 
 
 def last_attempt(session: str) -> int:
@@ -161,6 +161,11 @@ def holder_of(folder: str) -> Holder | None:
     except Exception as fault:
         raise StorageError(f"{folder} must be readable, found: {fault!r}") from fault
     return None if content is None else Holder(**content)
+
+
+def _owner(folder: str) -> str:
+    holder = holder_of(folder)
+    return "" if holder is None else holder.owner
 
 
 def _create(folder: str, holder: Holder) -> bool:

@@ -25,6 +25,7 @@ from multimap_kernel.batch.status import SETTLED, TRANSIENT, Status
 from multimap_kernel.batch.table import Row, check_table
 from multimap_kernel.compute import SCHEDULER, cluster
 from multimap_kernel.config import Runtime
+from multimap_kernel.io.files import localise
 from multimap_kernel.schema import StorageError
 
 __all__ = ["Progress", "Row", "RunRecord", "run_batch"]
@@ -44,6 +45,7 @@ class Progress:
     cells: int
     peak_memory_bytes: int
     started: str = ""
+    ended: str = ""
     note: str = ""
 
 
@@ -70,7 +72,7 @@ def run_batch(
     Parameters
     ----------
     notebook
-        The notebook; it has one cell tagged ``parameters``.
+        Path or URL of the notebook; it has one cell tagged ``parameters``.
     table
         Sessions with their parameters.
     runs
@@ -106,19 +108,19 @@ def run_batch(
     ClusterError
         If the shared cluster does not start.
     """
-    notebook = Path(notebook).resolve()
-    check_table(notebook, table)
+    local = localise(str(notebook)).resolve()
+    check_table(local, table)
     planned = plan_rows(table)
-    name = run_id or re.sub(r"[^A-Za-z0-9_.-]", "-", notebook.stem)
+    name = run_id or re.sub(r"[^A-Za-z0-9_.-]", "-", local.stem)
     place = posixpath.join(str(Path(runs).resolve()) if is_local(str(runs)) else str(runs).rstrip("/"), name)
     source = RunRecord(
         run_id=name,
         session="",
         attempt=0,
         folder=place,
-        notebook=str(notebook),
-        notebook_hash=hash_notebook(notebook),
-        git_commit=git_commit(notebook),
+        notebook=str(local) if is_local(str(notebook)) else str(notebook),
+        notebook_hash=hash_notebook(local),
+        git_commit=git_commit(local),
         code_version=version("multimap"),
         image=image(),
     )
@@ -135,7 +137,7 @@ def run_batch(
             environment = {**os.environ, "MULTIMAP_BATCH": "1"}
             if client is not None and client.scheduler is not None:
                 environment[SCHEDULER] = str(client.scheduler.address)
-            conditions = Conditions(environment, Limits(timeout_s, memory_bytes))
+            conditions = Conditions(local, environment, Limits(timeout_s, memory_bytes))
             records |= _Batch(conditions, on_progress).run(list(todo.values()), jobs)
     return [records[draft.session] for draft in drafts]
 
@@ -229,6 +231,7 @@ class _Batch:
                     total,
                     record.peak_memory_bytes,
                     record.started,
+                    record.ended,
                     note or record.error,
                 )
             )

@@ -120,10 +120,12 @@ class Store:
             commit = {**record, "key": key, "data": data, "groups": list(product.datasets), "values": product.values}
             if create_exclusive(self.url(place, key, COMMIT), _encode(commit)):
                 return commit
-            remove(folder)
+            valid = self.commit(place, key) or commit
+            if valid["data"] != data:  # equal when the store had created it already and lost the answer
+                remove(folder)
         except OSError as fault:
             raise StorageError(f"{folder} must be writable, found: {fault}; check space and rights") from fault
-        return self.commit(place, key) or commit
+        return valid
 
     def commit(self, place: str, key: str) -> dict[str, Json] | None:
         """The commit record of a key, or None if that key was never finished."""

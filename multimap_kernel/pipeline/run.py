@@ -21,7 +21,15 @@ from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store, canonical, replace
 from multimap_kernel.pipeline.keys import Inputs, Step, key_of
 from multimap_kernel.pipeline.steps import STEPS
-from multimap_kernel.schema import ClusterError, Decision, ExcludedError, InputError, MultimapError, StorageError
+from multimap_kernel.schema import (
+    ClusterError,
+    Decision,
+    ExcludedError,
+    HeldError,
+    InputError,
+    MultimapError,
+    StorageError,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class SessionResult:
     """What happened to one session; ``error`` is for people, ``exit_code`` for machines."""
 
     session: str
-    status: Literal["done", "planned", "excluded", "bad-input", "failed"]
+    status: Literal["done", "planned", "excluded", "held", "bad-input", "failed"]
     steps: tuple[StepResult, ...] = ()
     error: str = ""
     exit_code: int = 0
@@ -55,12 +63,14 @@ class SessionResult:
 
         Raises
         ------
-        InputError, ExcludedError, StorageError, ClusterError, MultimapError
+        InputError, ExcludedError, HeldError, StorageError, ClusterError, MultimapError
             By the exit code.
         """
         if self.exit_code:
             kinds = {kind.exit_code: kind for kind in (InputError, ExcludedError, StorageError, ClusterError)}
-            raise kinds.get(self.exit_code, MultimapError)(self.error)
+            raise (
+                HeldError(self.error) if self.status == "held" else kinds.get(self.exit_code, MultimapError)(self.error)
+            )
 
 
 Progress = Callable[[str, StepResult], None]
@@ -201,7 +211,8 @@ def _guard(session: Session, work: Callable[[], SessionResult]) -> SessionResult
         with readable_faults():
             return work()
     except ExcludedError as reason:
-        return SessionResult(session.label, "excluded", error=str(reason), exit_code=reason.exit_code)
+        verdict: Literal["held", "excluded"] = "held" if isinstance(reason, HeldError) else "excluded"
+        return SessionResult(session.label, verdict, error=str(reason), exit_code=reason.exit_code)
     except MultimapError as fault:
         status: Literal["bad-input", "failed"] = "bad-input" if isinstance(fault, InputError) else "failed"
         return SessionResult(session.label, status, error=str(fault), exit_code=fault.exit_code)
@@ -222,7 +233,8 @@ def decisions_of(session: Session, store: Store) -> tuple[Decision, ...]:
     decisions = effective(history(store, session.label))
     for decision in decisions:
         if decision.action in {"exclude", "hold"}:
-            raise ExcludedError(f"{session.label}: {decision.action} by {decision.user}: {decision.reason}")
+            kind = HeldError if decision.action == "hold" else ExcludedError
+            raise kind(f"{session.label}: {decision.action} by {decision.user}: {decision.reason}")
     if session.problems:
         raise InputError(f"{session.label}: " + " ".join(session.problems))
     return decisions

@@ -14,6 +14,7 @@ from multimap_kernel.schema.axes import (
 from multimap_kernel.schema.errors import (
     ClusterError,
     ExcludedError,
+    HeldError,
     InputError,
     MultimapError,
     PreemptedError,
@@ -34,6 +35,7 @@ __all__ = [
     "Evaluation",
     "ExcludedError",
     "Fit",
+    "HeldError",
     "InputError",
     "JointFit",
     "MultimapError",

@@ -40,6 +40,10 @@ class ExcludedError(MultimapError):
     exit_code = 21
 
 
+class HeldError(ExcludedError):
+    """A person holds this session back until something about it is cleared."""
+
+
 class StorageError(MultimapError):
     """The store could not be read or written; worth another try."""
 
