@@ -147,10 +147,11 @@ def _table(seen: Mapping[str, Progress], *, whole: bool = False) -> Group:
     rows = ordered(seen.values())
     room = len(rows) if whole else max(FEW, OUT.height - 8)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in HEADER:
-        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "note" else None)
-    for row in rows[:room]:
-        session, status, *others = cells(row)
+    shown = [cells(row) for row in rows[:room]]
+    for name, *column in zip(HEADER, *shown, strict=True):
+        width = None if name == "note" else max(map(len, (name, *column)))  # the note gives way on a narrow screen
+        table.add_column(name, no_wrap=True, min_width=width)
+    for session, status, *others in shown:
         table.add_row(session, Text(status, style=colour(status)[0]), *map(Text, others))
     more = [Text(f"… and {len(rows) - room} more", style="dim")] if len(rows) > room else []
     return Group(Text(summary(rows), style="bold"), table, *more)
