@@ -28,7 +28,8 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
-	$(BIN)/pytest -q -m "not (line or browser or batch or platform)"
+	$(BIN)/pytest -q -n 2 --dist loadscope -m "not (line or browser or batch or platform)"
+	@$(BIN)/python tests/science.py
 test-line: $(VENV)/.test
 	$(BIN)/pytest -q -m line
 test-browser: $(VENV)/.test $(VENV)/.chromium

@@ -1,6 +1,8 @@
 """Which code a table of measured numbers stands for."""
 
 import hashlib
+import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,3 +29,22 @@ def commit() -> str:
 def heading(title: str, command: str) -> str:
     """First lines of a table: what made it, from which commit and code."""
     return f"# {title}\n\nMade by `{command}` at commit {commit()}, science modules {science_hash()}.\n"
+
+
+def stale() -> list[str]:
+    """Sentences about the tables that stand for other code than what is checked out."""
+    now, sentences = science_hash(), []
+    for path in sorted((ROOT / "tests/validate/results").glob("*.json")):
+        kept = json.loads(path.read_text())
+        if kept["science"] != now:
+            again = f"validate.py {path.stem} measures it anew"
+            sentences.append(f"VALIDATION.md: '{path.stem}' stands for commit {kept['commit']}; {again}")
+    table = ROOT / "BENCHMARKS.md"
+    made = re.search(r"at commit (\w+), science modules (\w+)", table.read_text()) if table.is_file() else None
+    if made and made[2] != now:
+        sentences.append(f"BENCHMARKS.md stands for commit {made[1]}; make bench measures it anew")
+    return sentences
+
+
+if __name__ == "__main__":
+    print(*(stale() or ["VALIDATION.md and BENCHMARKS.md stand for this code"]), sep="\n")
