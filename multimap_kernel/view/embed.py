@@ -156,7 +156,7 @@ def serve(layers: Sequence[Layer], *, port: int = 0) -> Viewer:
     with viewer.config_state.txn() as config:
         config.show_layer_panel = False  # the page has its own choice of the map
     pages = server.app.settings["multimap_pages"]
-    pages[viewer.token] = (viewer, _page(layers, f"../../v/{viewer.token}/"))
+    pages[viewer.token] = (viewer, viewer_page(layers, f"../../v/{viewer.token}/"))
     while len(pages) > _KEPT:
         del pages[next(iter(pages))]
     return Viewer(viewer, f"http://{LOOPBACK}:{server.port}/multimap/{viewer.token}/")
@@ -237,7 +237,8 @@ def _volume(layer: Layer) -> neuroglancer.LocalVolume:
     return neuroglancer.LocalVolume(layer.values, dimensions=dimensions, volume_type="image", downsampling=None)
 
 
-def _page(layers: Sequence[Layer], source: str) -> str:
+def viewer_page(layers: Sequence[Layer], source: str) -> str:
+    """Make the page around a Neuroglancer client at ``source``: choice of the map, colours, names of the planes."""
     described = [
         {
             "name": layer.name,
