@@ -27,8 +27,9 @@ class _Watched(RunDirectory):
         if event["event"] == "resumed":
             OUT.print(f"going on: {event['done']} networks are done, {event['job'] or 'the next'} at {event['step']}")
         elif event["event"] == "fold":
-            gain = event["joint"] - event["ridge"]
-            OUT.print(f"fold {event['fold']}: ridge r {event['ridge']:.3f}, joint {event['joint']:.3f} ({gain:+.3f})")
+            now = event["so_far"]
+            scores = f"ridge r {now['ridge']:.3f}, joint {now['joint']:.3f}, gain {now['gain']:+.3f}"
+            OUT.print(f"fold {event['fold'] + 1} of {event['folds']}: {scores} over {now['volumes']} volumes so far")
 
 
 def train(
@@ -45,12 +46,13 @@ def train(
     where = folder or store.url("training", recipe.name)
     with OUT.status(f"training on {len(runs)} runs; Ctrl-C or SIGTERM ends it with a checkpoint in {where}"):
         split = options.split
+        run_folder = _Watched(where)
         fit, out = learn(
             runs, lags_s=options.lags_s, kind=split.kind, folds=split.folds, gap_s=split.gap_s, seed=options.seed,
-            size=options.size, folder=_Watched(where), device=device,
+            size=options.size, folder=run_folder, device=device,
         )  # fmt: skip
     with OUT.status("judging it beside its baselines and nulls"):
-        judged = evaluate(runs, fit, out, seed=options.seed)
+        judged = evaluate(runs, fit, out, seed=options.seed, folder=run_folder)
     for name, value in (("fit", fit), ("evaluation", judged)):
         replace(f"{where}/{name}.json", json.dumps(value.to_json(), indent=1).encode())
     replace(f"{where}/card.md", card(fit, judged).encode())

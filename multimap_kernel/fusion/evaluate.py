@@ -9,16 +9,29 @@ import numpy as np
 import xarray as xr
 
 from multimap_kernel.fusion.baselines import BASELINES, neighbours, shifted_ridge, shuffled
-from multimap_kernel.fusion.scores import Null, Pieces, agreement, by_piece, interval, patterns, shift_null, top_one
+from multimap_kernel.fusion.journal import tell
+from multimap_kernel.fusion.scores import (
+    Null,
+    Pieces,
+    agreement,
+    by_piece,
+    gain_over,
+    interval,
+    patterns,
+    shift_null,
+    top_one,
+)
 from multimap_kernel.fusion.split import Fold, check_manifest, folds_of
 from multimap_kernel.fusion.tables import Table, read_table
-from multimap_kernel.schema import Evaluation, InputError, JointFit, Score
+from multimap_kernel.schema import Evaluation, InputError, JointFit, RunFolder, Score
 
 REFITS = 3
 """Refits of the ridge on shifted EEG; each costs as much as the ridge itself."""
 
 
-def evaluate(runs: Mapping[str, xr.Dataset], fit: JointFit, out: xr.Dataset, *, seed: int = 0) -> Evaluation:
+def evaluate(
+    runs: Mapping[str, xr.Dataset], fit: JointFit, out: xr.Dataset, *, seed: int = 0, folder: RunFolder | None = None
+) -> Evaluation:
     """Judge a joint model out of fold, beside its baselines, its nulls and a probe for leaks.
 
     Parameters
@@ -29,6 +42,8 @@ def evaluate(runs: Mapping[str, xr.Dataset], fit: JointFit, out: xr.Dataset, *, 
         What `fusion.train` gave.
     seed
         Of the null's shifts and of the folds that leak on purpose.
+    folder
+        Is told the result as the event ``judged``.
 
     Returns
     -------
@@ -65,12 +80,12 @@ def evaluate(runs: Mapping[str, xr.Dataset], fit: JointFit, out: xr.Dataset, *, 
     scores = {name: _score(values, measured, pieces) for name, values in everything.items()}
     beyond = pieces._replace(nuisance=table.design)
     scores |= {f"{name}, design out": _score(everything[name], measured, beyond) for name in ("ridge", "joint")}
-    gain = (by_piece(joint, measured, pieces) - by_piece(ridge, measured, pieces)).mean(axis=1)
+    gain, *reach = gain_over(joint, ridge, measured, pieces)
     null = shift_null(joint, measured, pieces, seed)
-    return Evaluation(
+    value = Evaluation(
         scores=scores,
-        gain=float(gain.mean()),
-        gain_interval=interval(gain),
+        gain=gain,
+        gain_interval=(reach[0], reach[1]),
         regions=table.regions,
         region_r=_tuple(null.r),
         region_ridge_r=_tuple(agreement(ridge, measured, pieces)),
@@ -82,6 +97,8 @@ def evaluate(runs: Mapping[str, xr.Dataset], fit: JointFit, out: xr.Dataset, *, 
         **_retrieval(out, ridge, measured, pieces),
         **_leak(table, folds, pieces, seed),
     )
+    tell(folder, "judged", evaluation=value.to_json())
+    return value
 
 
 def _tuple(values: np.ndarray) -> tuple[float, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from multimap_kernel.fusion.model import Shape, Size
 
@@ -101,3 +103,17 @@ def _draw(lesson: Lesson, batch: int, seed: int, step: int, per_epoch: int) -> t
     first = step % per_epoch * segments
     chosen = lesson.starts[order[torch.arange(first, first + segments) % order.numel()]]
     return chosen[:, None] + torch.arange(lesson.length)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """One thread, fixed order of sums, and the caller's random state left as it was."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[]), threadpool_limits(1):
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(strict)

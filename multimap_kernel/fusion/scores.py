@@ -39,6 +39,12 @@ class Pieces(NamedTuple):
         _, label = np.unique(np.stack([self.run, self.fold]), axis=1, return_inverse=True)
         return np.asarray(label)
 
+    def spaces(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows of each piece, and a basis (row, rank) of what is taken out there."""
+        label = self.labels()
+        parts = [np.flatnonzero(label == number) for number in np.unique(label)]
+        return [(rows, basis(np.column_stack([np.ones(rows.size), self.nuisance[rows]]))) for rows in parts]
+
     def take(self, rows: np.ndarray) -> Pieces:
         """The same for some of the rows."""
         return Pieces(self.run[rows], self.fold[rows], self.volume[rows], self.nuisance[rows], self.step_s)
@@ -56,20 +62,27 @@ class Null(NamedTuple):
 
 def agreement(predicted: np.ndarray, measured: np.ndarray, pieces: Pieces) -> np.ndarray:
     """Correlation of each region (region,) over all pieces, their means and the nuisance taken out."""
-    label, total = pieces.labels(), np.zeros((3, measured.shape[1]))
-    for number in np.unique(label):
-        rows = label == number
-        out = basis(np.column_stack([np.ones(rows.sum()), pieces.nuisance[rows]]))
+    return _cosine(*_sums(predicted, measured, pieces.spaces()))
+
+
+def _sums(predicted: np.ndarray, measured: np.ndarray, spaces: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Products of both sides and of each with itself (3, region), summed over pieces."""
+    total = np.zeros((3, measured.shape[1]))
+    for rows, out in spaces:
         a, b = (values - out @ (out.T @ values) for values in (predicted[rows], measured[rows]))
         total += [(a * b).sum(axis=0), (a * a).sum(axis=0), (b * b).sum(axis=0)]
-    return np.asarray(_cosine(*total))
+    return total
 
 
 def by_piece(predicted: np.ndarray, measured: np.ndarray, pieces: Pieces) -> np.ndarray:
     """Correlation (piece, region) in each piece by itself."""
-    label = pieces.labels()
-    rows = [np.flatnonzero(label == number) for number in np.unique(label)]
-    return np.stack([agreement(predicted[own], measured[own], pieces.take(own)) for own in rows])
+    return np.stack([_cosine(*_sums(predicted, measured, [space])) for space in pieces.spaces()])
+
+
+def gain_over(joint: np.ndarray, ridge: np.ndarray, measured: np.ndarray, pieces: Pieces) -> tuple[float, float, float]:
+    """Joint minus ridge, the mean of its correlation over pieces and regions, and its 95 % interval over pieces."""
+    gain = (by_piece(joint, measured, pieces) - by_piece(ridge, measured, pieces)).mean(axis=1)
+    return float(gain.mean()), *interval(gain)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -94,16 +107,16 @@ def shift_null(predicted: np.ndarray, measured: np.ndarray, pieces: Pieces, seed
     shifts = [distinct_shifts(own.size, pieces.step_s, seed) for own in rows]
     if any(not one.size for one in shifts):
         shifts = [np.array([], int) for _ in rows]
+    sums = []
+    for own, moves in zip(rows, shifts, strict=True):
+        spaces = pieces.take(own).spaces()
+        one = [_sums(np.roll(predicted[own], move, axis=0), measured[own], spaces) for move in moves]
+        sums.append(np.reshape(one, (len(one), 3, measured.shape[1])))
     draw = np.random.default_rng(seed)
-    single = len(rows) == 1
-    table = shifts[0][:, None] if single else np.stack([draw.choice(one, MEMBERS) for one in shifts], axis=1)
+    if len(rows) > 1 and len(sums[0]):
+        sums = [np.sum([one[draw.integers(len(one), size=MEMBERS)] for one in sums], axis=0)]
     real = agreement(predicted, measured, pieces)
-    members = np.zeros((len(table), measured.shape[1]))
-    for member, moves in zip(members, table, strict=True):
-        moved = np.empty_like(predicted)
-        for own, move in zip(rows, moves, strict=True):
-            moved[own] = np.roll(predicted[own], move, axis=0)
-        member[:] = agreement(moved, measured, pieces)
+    members = _cosine(*np.moveaxis(sums[0], 1, 0))
     top = members.max(axis=1, initial=-1.0)
     p = (1 + (top[:, None] >= real).sum(axis=0)) / (1 + len(members))
     threshold = float(np.quantile(top, 0.95)) if top.size else float("nan")

@@ -36,7 +36,7 @@ class Table:
         EEG this long before the volume, s.
     step_s
         Repetition time, s.
-    channels, bands, regions
+    channels, bands, regions, conditions
         What the columns are.
     """
 
@@ -51,6 +51,15 @@ class Table:
     channels: tuple[str, ...]
     bands: tuple[str, ...]
     regions: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
+
+    def condition(self) -> np.ndarray:
+        """Name of the condition (row,) whose response is at least half its largest, else ``rest``."""
+        names = np.array([*self.conditions, "rest"])
+        if not self.conditions:
+            return names[np.zeros(len(self.run), int)]
+        share = self.design / np.maximum(self.design.max(axis=0), 1e-12)
+        return names[np.where(share.max(axis=1) >= 0.5, share.argmax(axis=1), len(self.conditions))]
 
     def digest(self) -> str:
         """sha256 of everything that a model reads."""
@@ -112,7 +121,7 @@ def read_table(runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: s
     parts = [_read(ds, name, channels, lags_s) for name, ds in runs.items()]
     run = np.concatenate([np.full(len(part[0]), number) for number, part in enumerate(parts)])
     volume, power, target = (np.concatenate(column) for column in zip(*parts, strict=True))
-    design = _designs(runs, hrf, [part[0] for part in parts])
+    design, conditions = _designs(runs, hrf, [part[0] for part in parts])
     return Table(
         names=tuple(runs),
         run=run,
@@ -125,11 +134,12 @@ def read_table(runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: s
         channels=channels,
         bands=tuple(map(str, first["band"].values)),
         regions=tuple(map(str, first["region"].values)),
+        conditions=conditions,
     )
 
 
-def _designs(runs: Mapping[str, xr.Dataset], hrf: str, rows: list[np.ndarray]) -> np.ndarray:
-    """Convolved events (row, condition) of all runs; 0 where a run does not have the condition."""
+def _designs(runs: Mapping[str, xr.Dataset], hrf: str, rows: list[np.ndarray]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convolved events (row, condition) of all runs, 0 where a run does not have the condition; and their names."""
     designs = [make_design(ds.compute(), hrf=hrf, high_pass_hz=1e-4, lazy=False) for ds in map(_tables, runs.values())]
     names = sorted({name for design in designs for name in design.conditions})
     parts = []
@@ -137,7 +147,7 @@ def _designs(runs: Mapping[str, xr.Dataset], hrf: str, rows: list[np.ndarray]) -
         part = np.zeros((own.size, len(names)), np.float32)
         part[:, [names.index(name) for name in design.conditions]] = design.task[own]
         parts.append(part)
-    return np.concatenate(parts)
+    return np.concatenate(parts), tuple(names)
 
 
 def _tables(ds: xr.Dataset) -> xr.Dataset:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -13,21 +12,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
+from multimap_kernel.fusion.gate import choose_gate
 from multimap_kernel.fusion.journal import Journal, sigterm
-from multimap_kernel.fusion.lessons import embedding_lesson, residual_lesson, window_starts
-from multimap_kernel.fusion.linear import mean_correlation, ridge_out_of_fold
-from multimap_kernel.fusion.loop import Lesson, learn
-from multimap_kernel.fusion.model import PEAKS_S, SIZES, WINDOW, Embedding, ResidualModel, Shape, Size
+from multimap_kernel.fusion.lessons import embedding_lesson, residual_lesson
+from multimap_kernel.fusion.linear import ridge_out_of_fold
+from multimap_kernel.fusion.loop import Lesson, deterministic, learn
+from multimap_kernel.fusion.model import SIZES, Embedding, ResidualModel, Shape, Size
+from multimap_kernel.fusion.outcome import Learned, apply, assemble, describe, embed
+from multimap_kernel.fusion.progress import Watch, fold_facts, watch_embedding, watch_residual
 from multimap_kernel.fusion.split import Fold, Kind, check_manifest, cut, manifest
 from multimap_kernel.fusion.tables import Table, read_table
-from multimap_kernel.schema import InputError, JointFit, RunFolder, annotate
+from multimap_kernel.schema import InputError, JointFit, RunFolder
 
 INNER = 3
 """Folds inside each training part, from which penalty and gate are chosen."""
-BLOCK_S = 60.0
-"""Length of the pieces over which the gate's gain must be steady; several times the response and the slow rhythms."""
 
 
 def train(
@@ -106,13 +105,17 @@ def train(
     shape = Shape(len(table.channels), len(table.bands), regions, latent, table.lags_s)
     config = {"size": asdict(SIZES[size]), "shape": shape, "seed": seed, "device": device, "torch": torch.__version__}
     hashes = {"data": table.digest(), "split": split["sha256"], "config": _sha256(config)}
-    with _deterministic(), sigterm() as preempted:
-        journal = Journal(folder, hashes, preempted)
-        journal.tell("started", jobs=len(parts) * (INNER + 2), runs=list(table.names), split=split, hashes=hashes)
+    with deterministic(), sigterm() as preempted:
+        journal = Journal(folder, hashes, preempted, jobs=len(parts) * (INNER + 2))
+        journal.tell("started", **_facts(table, shape, config), split=split, hashes=hashes)
         school = _School(table, shape, SIZES[size], seed, device, journal)
-        learned = [_learn_fold(school, number, fold, kind, gap_s) for number, fold in enumerate(parts)]
-        out = _assemble(table, parts, learned)
-        value = _describe(out, learned, split, hashes, {"size": size, "latent": latent, "seed": seed}, journal.digest())
+        learned: list[Learned] = []
+        for number, fold in enumerate(parts):
+            learned.append(_learn_fold(school, number, fold, kind, gap_s))
+            if folder is not None:
+                journal.tell("fold", **fold_facts(table, parts, learned, seed))
+        out = assemble(table, parts, learned)
+        value = describe(out, learned, split, hashes, {"size": size, "latent": latent, "seed": seed}, journal.digest())
         journal.tell("done", score=value.score, ridge_score=value.ridge_score, weights=value.weights_sha256)
     return value, out
 
@@ -128,7 +131,7 @@ class _School:
     device: str
     journal: Journal
 
-    def teach(self, job: str, lesson: Lesson) -> Any:
+    def teach(self, job: str, lesson: Lesson, watch: Watch) -> Any:
         """The network of a job: from the journal if it is finished, else learned, or learned to its end."""
         number = int(_sha256([self.seed, job])[:8], 16)
         torch.manual_seed(number)
@@ -137,24 +140,18 @@ class _School:
             model.load_state_dict(self.journal.done[job])
         else:
             state = self.journal.begun(job)
-            learn(model, lesson, self.size, number, state, partial(self.journal.tick, job))
+            learn(model, lesson, self.size, number, state, partial(self.journal.tick, job, partial(watch, model)))
             self.journal.finish(job, model.state_dict())
         return model.to("cpu").eval()
 
 
-@dataclass(frozen=True)
-class _Learned:
-    """What one fold gives: (row of its test part, ...) and what was chosen in its training part."""
-
-    penalty: float
-    gate: np.ndarray
-    ridge: np.ndarray
-    joint: np.ndarray
-    embedding: np.ndarray
-    lag_weight: np.ndarray
+def _facts(table: Table, shape: Shape, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the event ``started`` tells beside split and hashes."""
+    names = {name: list(getattr(table, name)) for name in ("regions", "conditions", "channels", "bands", "lags_s")}
+    return {"runs": list(table.names), **names, "latent": shape.latent, "seed": config["seed"], "size": config["size"]}
 
 
-def _learn_fold(school: _School, number: int, fold: Fold, kind: Kind, gap_s: float) -> _Learned:
+def _learn_fold(school: _School, number: int, fold: Fold, kind: Kind, gap_s: float) -> Learned:
     table, size = school.table, school.size
     inner = _inner(table, fold.train, kind, gap_s)
     penalty, own, there = ridge_out_of_fold(table, fold.train, fold.test, inner)
@@ -164,20 +161,18 @@ def _learn_fold(school: _School, number: int, fold: Fold, kind: Kind, gap_s: flo
     for place, part in enumerate((*inner, fold)):
         power = table.scaled(part.train)
         job = f"fold-{number}/{f'inner-{place}' if part is not fold else 'residual'}"
-        model: ResidualModel = school.teach(job, residual_lesson(table, part.train, power, ridge, size.rank))
-        beyond[part.test] = _apply(model, power[part.test])
+        lesson = residual_lesson(table, part.train, power, ridge, size.rank)
+        model: ResidualModel = school.teach(job, lesson, watch_residual(table, part.test, power, ridge))
+        beyond[part.test] = apply(model, power[part.test])
     gate = choose_gate(table, fold.train, table.target - ridge, beyond)
     joint = ridge + gate * beyond
     with torch.no_grad():
-        courses = torch.einsum("l,bld->bd", model.lag_weight()[0], model.tokens(torch.from_numpy(power))).numpy()
-    lesson = embedding_lesson(table, fold.train, joint, courses, school.shape.latent)
-    space: Embedding = school.teach(f"fold-{number}/embedding", lesson)
-    r = [float(mean_correlation(values[fold.test], table.target[fold.test]).mean()) for values in (ridge, joint)]
-    school.journal.tell(
-        "fold", fold=number, ridge=r[0], joint=r[1], gate=gate.tolist(), lag_weight=_lags(model).tolist()
-    )
-    embedding = _embed(table, fold.test, space, joint)
-    return _Learned(penalty, gate, ridge[fold.test], joint[fold.test], embedding, _lags(model))
+        lags = model.lag_weight()
+        courses = torch.einsum("l,bld->bd", lags[0], model.tokens(torch.from_numpy(power))).numpy()
+    pairs = embedding_lesson(table, fold.train, joint, courses, school.shape.latent)
+    space: Embedding = school.teach(f"fold-{number}/embedding", pairs, watch_embedding(table, fold.test, joint))
+    embedding = embed(table, fold.test, space, joint)
+    return Learned(penalty, gate, ridge[fold.test], joint[fold.test], embedding, lags.numpy())
 
 
 def _inner(table: Table, rows: np.ndarray, kind: Kind, gap_s: float) -> tuple[Fold, ...]:
@@ -194,125 +189,5 @@ def _inner(table: Table, rows: np.ndarray, kind: Kind, gap_s: float) -> tuple[Fo
     return inner
 
 
-def choose_gate(table: Table, rows: np.ndarray, error: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """How much of the network's prediction to believe in each region.
-
-    Parameters
-    ----------
-    table
-        The runs.
-    rows
-        Rows that train; their predictions are out of inner folds.
-    error, beyond : (row of the table, region)
-        What the ridge left, and what the network says of it.
-
-    Returns
-    -------
-    Gate (region,) between 0 and 1, float32: the slope of the error on the prediction, and 0 where the squared error
-    falls by less than one standard error, taken over pieces of a minute.
-    """
-    e, p = error[rows].astype(np.float64), beyond[rows].astype(np.float64)
-    power = (p * p).sum(axis=0)
-    slope = np.clip((e * p).sum(axis=0) / np.where(power > 0, power, np.inf), 0, 1)
-    length = max(1, round(BLOCK_S / table.step_s))
-    _, piece = np.unique(np.stack([table.run[rows], table.volume[rows] // length]), axis=1, return_inverse=True)
-    gain = np.zeros((piece.max() + 1, e.shape[1]))
-    np.add.at(gain, piece, e**2 - (e - slope * p) ** 2)
-    steady = gain.mean(axis=0) > gain.std(axis=0, ddof=min(1, len(gain) - 1)) / np.sqrt(len(gain))
-    return np.asarray(np.where(steady, slope, 0.0), np.float32)
-
-
-def _apply(model: ResidualModel, power: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return torch.cat([model(part) for part in torch.split(torch.from_numpy(power), 4096)]).numpy()
-
-
-def _lags(model: ResidualModel) -> np.ndarray:
-    return model.lag_weight().detach().numpy()
-
-
-def _embed(table: Table, rows: np.ndarray, space: Embedding, joint: np.ndarray) -> np.ndarray:
-    """Embedding (row, modality, latent) of the windows around each row; NaN where a window is not whole."""
-    starts = window_starts(table, rows, WINDOW)
-    whole = rows[starts[:, None] + np.arange(WINDOW)]
-    found = np.full((rows.size, 2, space.eeg_axes.out_features), np.nan, np.float32)
-    with torch.no_grad():
-        found[starts + WINDOW // 2, 0] = space.of_eeg(torch.from_numpy(joint[whole])).numpy()
-        found[starts + WINDOW // 2, 1] = space.of_bold(torch.from_numpy(table.target[whole])).numpy()
-    return found
-
-
-def _assemble(table: Table, folds: tuple[Fold, ...], learned: list[_Learned]) -> xr.Dataset:
-    """One Dataset of all rows."""
-    count, regions = table.target.shape
-    latent = learned[0].embedding.shape[2]
-    arrays = {name: np.full((count, regions), np.nan, np.float32) for name in ("ridge", "joint")}
-    embedding, number = np.full((count, 2, latent), np.nan, np.float32), np.full(count, -1)
-    for place, (fold, one) in enumerate(zip(folds, learned, strict=True)):
-        arrays["ridge"][fold.test], arrays["joint"][fold.test] = one.ridge, one.joint
-        embedding[fold.test], number[fold.test] = one.embedding, place
-    ds = xr.Dataset(
-        {
-            "region_prediction": (("time", "region"), arrays["joint"]),
-            "region_ridge": (("time", "region"), arrays["ridge"]),
-            "region_measured": (("time", "region"), table.target),
-            "embedding": (("time", "modality", "latent"), embedding),
-            "gate": (("fold", "region"), np.stack([one.gate for one in learned])),
-            "lag_weight": (("fold", "head", "lag"), np.stack([one.lag_weight for one in learned])),
-        },
-        {
-            "time": table.volume * table.step_s,
-            "run": ("time", np.asarray(table.names)[table.run]),
-            "volume": ("time", table.volume),
-            "fold_of": ("time", number),
-            "region": list(table.regions),
-            "modality": ["eeg", "bold"],
-            "head": [f"{peak:g} s" for peak in PEAKS_S],
-            "lag": list(table.lags_s),
-        },
-        {"clock": "scanner", "repetition_time": table.step_s},
-    )
-    return ds.assign({name: annotate(ds[name]) for name in ds.data_vars})
-
-
-def _describe(
-    out: xr.Dataset,
-    learned: list[_Learned],
-    split: dict[str, Any],
-    hashes: dict[str, str],
-    options: dict[str, Any],
-    weights: str,
-) -> JointFit:
-    measured = out["region_measured"].values
-    scores = {}
-    for name in ("region_prediction", "region_ridge"):
-        parts = [out["fold_of"].values == fold for fold in range(len(learned))]
-        scores[name] = float(np.mean([mean_correlation(out[name].values[p], measured[p]).mean() for p in parts]))
-    return JointFit(
-        score=scores["region_prediction"],
-        ridge_score=scores["region_ridge"],
-        gate=tuple(tuple(float(g) for g in one.gate) for one in learned),
-        penalties=tuple(one.penalty for one in learned),
-        manifest=split,
-        data_sha256=hashes["data"],
-        weights_sha256=weights,
-        **options,
-    )
-
-
 def _sha256(stored: Any) -> str:
     return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """One thread, fixed order of sums, and the caller's random state left as it was."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[]), threadpool_limits(1):
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(strict)

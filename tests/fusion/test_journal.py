@@ -1,5 +1,6 @@
 """Training that ends and goes on: in this process, and in processes that are killed."""
 
+import json
 import random
 import signal
 import subprocess
@@ -7,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import training
 from coupled import BY_RUN
 
 from multimap_kernel.fusion import journal
+from multimap_kernel.fusion.evaluate import evaluate
 from multimap_kernel.fusion.train import train
 from multimap_kernel.io.runfolder import RunDirectory
 from multimap_kernel.schema import InputError, PreemptedError
@@ -71,6 +74,35 @@ def test_train__a_finished_run_is_not_learned_again(runs, whole, tmp_path):
     fit, _ = train(runs, **training.OPTIONS, folder=folder)
     assert fit == whole[0]
     assert [event for event in folder.read_events() if event["event"] == "step"] == steps
+
+
+def test_train__events_tell_what_the_evaluation_tells_and_only_what_json_knows(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "_EVENT_S", 0.0)
+    folder = RunDirectory(str(tmp_path / "run"))
+    fit, out = train(runs, **training.OPTIONS, folder=folder)
+    judged = evaluate(runs, fit, out, folder=folder)
+    lines = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    started, *steps, done, told = events
+    assert [event["event"] for event in (started, done, told)] == ["started", "done", "judged"]
+    assert told["evaluation"]["gain"] == judged.gain
+    assert started["split"] == fit.manifest
+    first, last = (event for event in steps if event["event"] == "fold")
+    now = last["so_far"]
+    assert now["joint"] == pytest.approx(judged.scores["joint"].r, abs=1e-4)
+    assert now["gain_interval"] == pytest.approx(judged.gain_interval, abs=1e-4)
+    assert now["region_joint"] == pytest.approx(judged.region_r, abs=1e-4)
+    assert now["threshold_fwe"] == pytest.approx(judged.threshold_fwe, abs=1e-4)
+    low, middle, high = now["null_band"]
+    assert low < middle < high < judged.scores["joint"].high
+    assert first["so_far"]["volumes"] * 2 == now["volumes"] == out.sizes["time"]
+    count = len(last["retrieval"]["volume"])
+    assert np.shape(last["retrieval"]["similarity"]) == (count, count)
+    assert np.shape(last["embedding"]["eeg"]) == (len(last["embedding"]["run"]), 2)
+    assert {"rest", *started["conditions"]} >= set(last["embedding"]["condition"]) > {"rest"}
+    parts = [event["part"] for event in steps if event["event"] == "step"]
+    assert parts == sorted(parts)
+    assert parts[-1] == 1.0
 
 
 def test_train__goes_on_with_the_same_data_split_and_configuration_only(runs, tmp_path):
