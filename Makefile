@@ -36,7 +36,7 @@ test-browser: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m browser
 test-batch: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m batch
-test-platform: $(VENV)/.test
+test-platform: $(VENV)/.test $(BIN)/helm
 	$(BIN)/pytest -q -m platform
 
 validate: $(VENV)/.test  ## many seeds and large data; writes VALIDATION.md
@@ -64,6 +64,8 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv
 	@$(INSTALL) --editable '.[train,cloud,test]'
 	@$(BIN)/python -m multimap_kernel.kernelspec install >/dev/null
 	@touch $@ $(VENV)/.demo
+$(BIN)/helm: .ci/helm | $(VENV)/.test
+	@$(BIN)/python .ci/helm $@
 $(VENV)/.chromium:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 	  || { echo "the browser tests need chromium: install it, for instance apt-get install chromium"; exit 1; }
