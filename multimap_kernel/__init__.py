@@ -40,8 +40,11 @@ _HOME = {
     "estimate_normalisation": "fmri.registration",
     "normalise": "fmri.normalise",
     "confounds": "fmri.confounds",
+    "spectrum": "eeg.spectrum",
+    "average_volume": "eeg.average",
     "band_power": "eeg.power",
     "series": "fmri.series",
+    "carpet": "fmri.carpet",
     "fit": "fusion.ridge",
     "regions": "fusion.regions",
     "train": "fusion.train",
@@ -86,11 +89,26 @@ _HOME = {
     "Row": "batch.runner",
     "BatchTable": "batch.live",
     "list_runs": "batch.records",
+    "review_alignment": "widgets.alignment",
+    "AlignmentWidget": "widgets.alignment",
     "Alignment": "schema",
     "InputError": "schema",
     "MultimapError": "schema",
 }
-_MODULES = ("align", "compute", "console", "eeg", "fmri", "fusion", "io", "maps", "pipeline", "schema", "view")
+_MODULES = (
+    "align",
+    "compute",
+    "console",
+    "eeg",
+    "fmri",
+    "fusion",
+    "io",
+    "maps",
+    "pipeline",
+    "schema",
+    "view",
+    "widgets",
+)
 __all__ = sorted(_HOME)  # noqa: PLE0605  # one table, not two lists that may differ
 
 

@@ -131,8 +131,15 @@ class Store:
         """The commit record of a key, or None if that key was never finished."""
         return read_json(self.url(place, key, COMMIT))
 
-    def open(self, place: str, key: str) -> dict[str, xr.Dataset]:
-        """Open a committed product: its Datasets by name, lazily, on Dask.
+    def open(self, place: str, key: str, *, chunked: bool = True) -> dict[str, xr.Dataset]:
+        """Open a committed product: its Datasets by name, lazily.
+
+        Parameters
+        ----------
+        place, key
+            Where the product is.
+        chunked
+            On Dask; if not, each access reads what it asks for in this process, whatever cluster there is.
 
         Raises
         ------
@@ -143,7 +150,7 @@ class Store:
         if commit is None:
             raise StorageError(f"{self.url(place, key)} must hold a finished result, found none; run its step first")
         folder = self.url(place, key, commit["data"])
-        return {name: _open_group(folder, name) for name in commit["groups"]}
+        return {name: _open_group(folder, name, {} if chunked else None) for name in commit["groups"]}
 
     def folder(self, place: str, key: str) -> str:
         """URL of the committed data folder of a key."""
@@ -190,10 +197,10 @@ def _bounded(shard: tuple[int, ...], chunk: tuple[int, ...], itemsize: int) -> t
     return shard
 
 
-def _open_group(folder: str, name: str) -> xr.Dataset:
+def _open_group(folder: str, name: str, chunks: dict[str, int] | None) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
-        ds: xr.Dataset = xr.open_zarr(folder, group=name or None, consolidated=False, chunks={})
+        ds: xr.Dataset = xr.open_zarr(folder, group=name or None, consolidated=False, chunks=chunks)
     small = [name for name, array in ds.variables.items() if array.nbytes <= SMALL_BYTES]
     ds = ds.assign({name: ds[name].load() for name in small if name not in ds.coords}).assign_coords(
         {name: ds[name].load() for name in small if name in ds.coords}

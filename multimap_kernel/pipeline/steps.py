@@ -265,6 +265,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish",),
+        version=2,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

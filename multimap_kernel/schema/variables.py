@@ -62,6 +62,7 @@ _ALL = (
     # spatial preparation
     Variable("motion", ("time", "parameter"), "mm, rad", "f", "position of the head against the reference volume"),
     Variable("reference", ("z", "y", "x"), "1", "f", "reference volume of the run"),
+    Variable("carpet", ("row", "time"), "1", "f", "series without trend, in standard deviations, bottom to top"),
     Variable("mask", ("z", "y", "x"), "", "b", "voxels inside the brain"),
     Variable("transform", ("world", "index"), "mm", "f", "affine that takes native to target RAS+ millimetres"),
     Variable("confound", ("time", "regressor"), "1", "f", "nuisance regressors"),
@@ -70,6 +71,8 @@ _ALL = (
     # EEG preparation
     Variable("r_peak", ("beat",), "s", "f", "times of the R peaks on the scanner clock; NaN after the last"),
     Variable("bad_span", ("span", "end"), "s", "f", "begin and end of times that a person calls bad, scanner clock"),
+    Variable("density", ("channel", "frequency"), "V2/Hz", "f", "power spectral density"),
+    Variable("volume_average", ("channel", "phase"), "V", "f", "mean course within a volume, from its start"),
     Variable("quality", ("channel", "metric"), "1", "f", "quality of each channel"),
     # features
     Variable("band_power", ("time", "channel", "band"), "V2", "f", "mean power of each band within each volume"),

@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from multimap_kernel.fmri.carpet import carpet
 from multimap_kernel.schema import Alignment, require, sampling
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
@@ -160,23 +161,17 @@ def carpet_figure(ds: xr.Dataset, *, voxels: int = 1500) -> Figure:
     Each series without mean and linear trend, in units of its own standard deviation.
     """
     require(ds, "series", where="carpet_figure")
-    step = max(1, ds.sizes["voxel"] // voxels)
-    series = ds["series"].isel(voxel=slice(None, None, step)).values.astype(np.float64)
-    line = np.linspace(-1, 1, series.shape[0])[:, None]
-    series = series - series.mean(0)
-    series -= line * ((line * series).sum(0) / (line**2).sum())
-    scale = series.std(0)
-    carpet = (series / np.where(scale > 0, scale, 1)).T
+    rows = carpet(ds, voxels=voxels)["carpet"].values
     time = ds["time"].values
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
-    above.plot(time, carpet.mean(0), color=BLUE, linewidth=1.0)
+    above.plot(time, rows.mean(0), color=BLUE, linewidth=1.0)
     above.set_ylabel("mean (sd)")
-    extent = (float(time[0]), float(time[-1]), 0.0, float(carpet.shape[0]))
-    image = below.imshow(carpet, aspect="auto", cmap="gray", vmin=-2, vmax=2, extent=extent, origin="lower")
+    extent = (float(time[0]), float(time[-1]), 0.0, float(rows.shape[0]))
+    image = below.imshow(rows, aspect="auto", cmap="gray", vmin=-2, vmax=2, extent=extent, origin="lower")
     below.set(xlabel="time from the first volume (s)", ylabel="voxel, from bottom to top", yticks=[])
     figure.colorbar(image, ax=below, label="detrended BOLD (sd)", extend="both", pad=0.01)
-    figure.suptitle(f"Carpet of {carpet.shape[0]} of {ds.sizes['voxel']} voxels")
+    figure.suptitle(f"Carpet of {rows.shape[0]} of {ds.sizes['voxel']} voxels")
     return figure
 
 

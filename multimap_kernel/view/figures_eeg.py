@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from scipy.signal import welch
 
+from multimap_kernel.eeg.spectrum import spectrum
 from multimap_kernel.schema import InputError, SchemaError, require, sampling
 from multimap_kernel.view.figures import BLUE, GREY, ORANGE, RED, mark, time_window
 
@@ -68,10 +68,9 @@ def cleaning_figure(
     rows[0].legend(loc="upper right", fontsize=8)
     rows[1].set_xlabel("scanner time (s)")
     for ds, name, colour in pairs:
-        potential = time_window(ds, [channel], begin, span)[1][0]
-        rate = sampling(ds).frequency
-        grid, density = welch(potential, rate, nperseg=min(potential.size, int(8 * rate)))
-        rows[2].semilogy(grid[1:], np.sqrt(density[1:]), color=colour, linewidth=1.0, label=name)
+        density = spectrum(ds.sel(channel=[channel]), start=begin, stop=begin + span)["density"].isel(channel=0)
+        amplitude = np.sqrt(density.values[1:]) * 1e6
+        rows[2].semilogy(density["frequency"].values[1:], amplitude, color=colour, linewidth=1.0, label=name)
     rows[2].set(xlabel="frequency (Hz)", ylabel="density (µV/√Hz)", xlim=(0, min(sampling(after).frequency / 2, 100.0)))
     _mark_harmonics(rows[2], repetition_time, slices)
     rows[2].legend(loc="upper right", ncols=4, fontsize=8)

@@ -69,3 +69,16 @@ def test_session_report__its_defaults_are_its_own_demonstration(tmp_path, monkey
     page = Path(record.folder, "notebook.html").read_text(encoding="utf-8")
     assert len(re.findall(r"""<img[^>]+src="data:image/png;base64,""", page)) == 6
     assert not (tmp_path / "never").exists()  # a demonstration leaves the user's own store alone
+
+
+@pytest.mark.batch
+@pytest.mark.line
+def test_align_qc__in_batch_keeps_a_picture_and_no_widget(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULTIMAP_STORE", str(tmp_path / "never"))
+    (record,) = run_batch(FOLDER / "align_qc.ipynb", [Row("demo")], runs=tmp_path / "runs")
+    assert record.status == "done", f"{record.cell}\n{record.error}\n{record.log_tail}"
+    executed = nbformat.read(Path(record.folder, "notebook.ipynb"), as_version=4)
+    outputs = [output for cell in code_of(executed) for output in cell.outputs]
+    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 1
+    assert "widgets" not in executed.metadata
+    assert "application/vnd.jupyter.widget-view+json" not in str(executed)
