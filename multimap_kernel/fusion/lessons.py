@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,10 @@ class ResidualLesson:
         model.start_from(self.filters)
         return model
 
+    def to(self, device: str) -> ResidualLesson:
+        """The same with its values on a device; ``starts`` stay, a step's rows are drawn on the CPU."""
+        return replace(self, power=self.power.to(device), residual=self.residual.to(device))
+
     def groups(self, model: torch.nn.Module, rate: float) -> list[dict[str, object]]:
         """All weights learn at one rate."""
         return [{"params": list(model.parameters()), "lr": rate}]
@@ -75,6 +79,12 @@ class EmbeddingLesson:
         model.start_from(*self.axes)
         return model
 
+    def to(self, device: str) -> EmbeddingLesson:
+        """The same with its values on a device; ``starts`` stay, a step's rows are drawn on the CPU."""
+        return replace(
+            self, **{name: getattr(self, name).to(device) for name in ("predicted", "bold", "courses", "run", "time_s")}
+        )
+
     def groups(self, model: torch.nn.Module, rate: float) -> list[dict[str, object]]:
         """The decoders learn fast, all that makes the embedding learns slowly."""
         fast = [value for name, value in model.named_parameters() if name.startswith("to_")]
@@ -85,9 +95,9 @@ class EmbeddingLesson:
         """Contrast between moments, and predictions across, of all windows in segments."""
         assert isinstance(model, Embedding)  # noqa: S101  # for the type checker
         bold = windows(self.bold[rows])
-        of_eeg, of_bold = model.of_eeg(windows(self.predicted[rows])), model.of_bold(bold)
-        run, time_s = (windows(values[rows][..., None])[:, 0, 0] for values in (self.run, self.time_s))
         courses = windows(self.courses[rows]).mean(dim=1)
+        of_eeg, of_bold = model.of_eeg(windows(self.predicted[rows]), courses), model.of_bold(bold)
+        run, time_s = (windows(values[rows][..., None])[:, 0, 0] for values in (self.run, self.time_s))
         return {
             "contrast": contrast(model.similarity(of_eeg, of_bold), run, time_s),
             "to_bold": CROSS * functional.mse_loss(model.to_bold(of_eeg), bold.flatten(1)),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -28,6 +29,9 @@ class Lesson(Protocol):
 
     def model(self, shape: Shape, size: Size) -> torch.nn.Module:
         """A network at its start."""
+
+    def to(self, device: str) -> Self:
+        """The same with its values on a device."""
 
     def groups(self, model: torch.nn.Module, rate: float) -> list[dict[str, object]]:
         """Groups of weights with their rates."""
@@ -61,12 +65,12 @@ def learn(model: torch.nn.Module, lesson: Lesson, size: Size, seed: int, state: 
     optimiser = torch.optim.AdamW(groups, weight_decay=size.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, [float(str(g["lr"])) for g in groups], total_steps=steps)
     first = _restore(state, model, optimiser, schedule)
-    cuda = next(model.parameters()).is_cuda
+    device = next(model.parameters()).device
     model.train()
     for step in range(first, steps):
         optimiser.zero_grad()
-        with torch.autocast("cuda" if cuda else "cpu", torch.bfloat16, enabled=cuda):
-            losses = lesson.losses(model, _draw(lesson, size.batch, seed, step, per_epoch))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            losses = lesson.losses(model, _draw(lesson, size.batch, seed, step, per_epoch).to(device))
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
@@ -107,13 +111,17 @@ def _draw(lesson: Lesson, batch: int, seed: int, step: int, per_epoch: int) -> t
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """One thread, fixed order of sums, and the caller's random state left as it was."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[]), threadpool_limits(1):
+    """One thread, fixed order of sums, and the caller's random state left as it was.
+
+    ``use_deterministic_algorithms`` would set the same switch and import the compiler, which takes seconds.
+    """
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA refuses to be deterministic
+    with torch.random.fork_rng(), threadpool_limits(1):
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(strict)
+            torch.set_deterministic_debug_mode(mode)

@@ -130,10 +130,10 @@ class ResidualModel(nn.Module):
 
 
 class Embedding(nn.Module):
-    """One space for windows of predicted and of measured BOLD.
+    """One space for windows of EEG and of BOLD.
 
-    Starts as the canonical axes of both sides. The BOLD side adds what attention between region tokens finds, with
-    weight 0 at the start.
+    Starts as the canonical axes of predicted and measured BOLD. The EEG side adds what its own courses tell, the BOLD
+    side what attention between region tokens finds, both with weight 0 at the start.
     """
 
     def __init__(self, shape: Shape, courses: int) -> None:
@@ -141,6 +141,7 @@ class Embedding(nn.Module):
         flat = WINDOW * shape.regions
         self.eeg_axes = nn.Linear(flat, shape.latent, bias=False)
         self.bold_axes = nn.Linear(flat, shape.latent, bias=False)
+        self.own = nn.Linear(courses, shape.latent, bias=False)
         self.token = nn.Linear(WINDOW, 16)
         self.place = nn.Parameter(torch.randn(shape.regions, 16) * 0.1)  # (r, t)
         self.mix = nn.MultiheadAttention(16, 2, batch_first=True)
@@ -148,6 +149,7 @@ class Embedding(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(10.0).log())
         self.to_bold = nn.Linear(shape.latent, flat)
         self.to_eeg = nn.Linear(shape.latent, courses)
+        nn.init.zeros_(self.own.weight)
         nn.init.zeros_(self.beyond.weight)
 
     def start_from(self, eeg_axes: np.ndarray, bold_axes: np.ndarray) -> None:
@@ -156,9 +158,10 @@ class Embedding(nn.Module):
             self.eeg_axes.weight.copy_(torch.from_numpy(eeg_axes.T.copy()))
             self.bold_axes.weight.copy_(torch.from_numpy(bold_axes.T.copy()))
 
-    def of_eeg(self, predicted: torch.Tensor) -> torch.Tensor:
-        """Embed windows (b, w, r) of BOLD as the EEG predicts it."""
-        return functional.normalize(self.eeg_axes(predicted.flatten(1)), dim=-1)  # (b, z)
+    def of_eeg(self, predicted: torch.Tensor, courses: torch.Tensor) -> torch.Tensor:
+        """Embed windows of EEG: BOLD as it predicts it (b, w, r), and the mean of its courses (b, d)."""
+        latent = self.eeg_axes(predicted.flatten(1)) + self.own(courses)  # (b, z)
+        return functional.normalize(latent, dim=-1)  # (b, z)
 
     def of_bold(self, bold: torch.Tensor) -> torch.Tensor:
         """Embed windows (b, w, r) of BOLD as it was measured."""

@@ -37,15 +37,16 @@ def apply(model: ResidualModel, power: np.ndarray) -> np.ndarray:
         return np.asarray(torch.cat([model(part.to(device)) for part in parts]).cpu().numpy())
 
 
-def embed(table: Table, rows: np.ndarray, space: Embedding, predicted: np.ndarray) -> np.ndarray:
+def embed(table: Table, rows: np.ndarray, space: Embedding, predicted: np.ndarray, courses: np.ndarray) -> np.ndarray:
     """Embedding (row, modality, latent) of the windows around each row; NaN where a window is not whole."""
     starts = window_starts(table, rows, WINDOW)
     whole = rows[starts[:, None] + np.arange(WINDOW)]
     found = np.full((rows.size, 2, space.eeg_axes.out_features), np.nan, np.float32)
     device = next(space.parameters()).device
+    eeg, own, bold = (torch.from_numpy(values[whole]).to(device) for values in (predicted, courses, table.target))
     with torch.no_grad():
-        found[starts + WINDOW // 2, 0] = space.of_eeg(torch.from_numpy(predicted[whole]).to(device)).cpu().numpy()
-        found[starts + WINDOW // 2, 1] = space.of_bold(torch.from_numpy(table.target[whole]).to(device)).cpu().numpy()
+        found[starts + WINDOW // 2, 0] = space.of_eeg(eeg, own.mean(dim=1)).cpu().numpy()
+        found[starts + WINDOW // 2, 1] = space.of_bold(bold).cpu().numpy()
     return found
 
 

@@ -32,12 +32,12 @@ def watch_residual(table: Table, rows: np.ndarray, power: np.ndarray, ridge: np.
     return watch
 
 
-def watch_embedding(table: Table, rows: np.ndarray, predicted: np.ndarray) -> Watch:
+def watch_embedding(table: Table, rows: np.ndarray, predicted: np.ndarray, courses: np.ndarray) -> Watch:
     """Share of moments that the embedding finds in rows that do not train, and chance."""
     pieces = pieces_of(table, np.zeros(len(table.run), int)).take(rows)
 
     def watch(space: Embedding) -> dict[str, float]:
-        both = embed(table, rows, space, predicted)
+        both = embed(table, rows, space, predicted, courses)
         found, chance = top_one(both[:, 0], both[:, 1], pieces)
         return {"retrieval": float(np.nanmean(found)), "chance": chance}
 

@@ -140,7 +140,14 @@ class _School:
             model.load_state_dict(self.journal.done[job])
         else:
             state = self.journal.begun(job)
-            learn(model, lesson, self.size, number, state, partial(self.journal.tick, job, partial(watch, model)))
+            learn(
+                model,
+                lesson.to(self.device),
+                self.size,
+                number,
+                state,
+                partial(self.journal.tick, job, partial(watch, model)),
+            )
             self.journal.finish(job, model.state_dict())
         return model.to("cpu").eval()
 
@@ -170,8 +177,9 @@ def _learn_fold(school: _School, number: int, fold: Fold, kind: Kind, gap_s: flo
         lags = model.lag_weight()
         courses = torch.einsum("l,bld->bd", lags[0], model.tokens(torch.from_numpy(power))).numpy()
     pairs = embedding_lesson(table, fold.train, joint, courses, school.shape.latent)
-    space: Embedding = school.teach(f"fold-{number}/embedding", pairs, watch_embedding(table, fold.test, joint))
-    embedding = embed(table, fold.test, space, joint)
+    watch = watch_embedding(table, fold.test, joint, courses)
+    space: Embedding = school.teach(f"fold-{number}/embedding", pairs, watch)
+    embedding = embed(table, fold.test, space, joint, courses)
     return Learned(penalty, gate, ridge[fold.test], joint[fold.test], embedding, lags.numpy())
 
 

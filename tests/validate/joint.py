@@ -11,8 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from coupled import BY_BLOCK, BY_RUN, coupled_runs
 from science import ROOT, science_hash
 
-from multimap_kernel.fusion.evaluate import evaluate
-from multimap_kernel.fusion.scores import Pieces, by_piece, interval, shift_null
+from multimap_kernel.fusion.scores import Pieces, by_piece, interval, patterns, shift_null, top_one
 from multimap_kernel.fusion.train import train
 from multimap_kernel.simulate.sizes import CAP
 
@@ -26,19 +25,20 @@ def study(coupling, seed):
     """Everything about one seed of eight sessions, by what drives a region."""
     runs = coupled_runs(RUNS, seed=seed, coupling=coupling, channels=CAP)
     fit, out = train(runs, **OPTIONS)
-    judged = evaluate(runs, fit, out)
     first = next(iter(runs.values()))
-    driver, names = first["driver"].values, list(first["region"].values)
+    driver = first["driver"].values
     pieces = Pieces(
         np.unique(out["run"].values, return_inverse=True)[1], out["fold_of"].values, out["volume"].values,
         np.zeros((out.sizes["time"], 0)), out.attrs["repetition_time"],
     )  # fmt: skip
-    joint, ridge = (
-        by_piece(out[f"region_{name}"].values, out["region_measured"].values, pieces)
-        for name in ("prediction", "ridge")
-    )
-    shown = {"seed": seed, "retrieval": judged.retrieval, "retrieval_ridge": judged.retrieval_ridge}
-    shown |= {"leak": judged.leak, "other_run": judged.other_run, "refit": max(map(abs, judged.refit_null))}
+    predicted, linear, measured = (out[f"region_{name}"].values for name in ("prediction", "ridge", "measured"))
+    joint, ridge = (by_piece(values, measured, pieces) for values in (predicted, linear))
+    embedding = out["embedding"].values
+    known = np.isfinite(embedding[:, 0, 0])
+    found, chance = top_one(embedding[:, 0], embedding[:, 1], pieces)
+    plain, _ = top_one(patterns(linear, known), patterns(measured, known), pieces)
+    shown = {"seed": seed, "retrieval": found.mean(), "retrieval_ridge": plain.mean(), "chance": chance}
+    shown["latent"] = [fit.latent, measured.shape[1]]
     for kind in ("interaction", "alpha", "none"):
         gain = (joint - ridge)[:, driver == kind].mean(axis=1)
         shown[kind] = {
@@ -55,12 +55,12 @@ def study(coupling, seed):
     ]
     shown["of_ceiling"] = shown["alpha"]["joint"] / np.mean(ceiling)
     judgeable = np.isin(driver, ["alpha", "none"])
-    r, truth = np.array(judged.region_r)[judgeable], (driver == "alpha")[judgeable]
-    found = (np.array(judged.region_p_fwe) <= 0.05)[judgeable]
+    null = shift_null(predicted, measured, pieces, seed)
+    r, truth = null.r[judgeable], (driver == "alpha")[judgeable]
+    found = (null.p_fwe <= 0.05)[judgeable]
     shown["auc"] = float((r[truth][:, None] > r[~truth][None]).mean())
     shown["dice"] = float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
     shown["lag_peak"] = float(out["lag"].values[out["lag_weight"].values[:, 0].mean(axis=0).argmax()])
-    assert names
     return shown
 
 
