@@ -65,6 +65,7 @@ _HOME = {
     "cleaning_figure": "view.figures_eeg",
     "sensor_figure": "view.figures_eeg",
     "map_figure": "view.figures_maps",
+    "joint_figure": "view.figures_joint",
     "study_figure": "view.figures_study",
     "side_by_side": "view.figures_study",
     # the line as a whole, and what it left
@@ -76,6 +77,7 @@ _HOME = {
     "current": "pipeline",
     "sessions_of": "pipeline",
     "study_quality": "pipeline",
+    "training_runs": "pipeline",
     "background": "pipeline",
     "collect_garbage": "pipeline",
     "Store": "io.store",

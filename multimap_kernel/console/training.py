@@ -6,16 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import xarray as xr
-
 from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.console.line import run
 from multimap_kernel.console.screen import OUT
-from multimap_kernel.fusion import regions, shared_regions
 from multimap_kernel.io.runfolder import RunDirectory
 from multimap_kernel.io.store import Store, replace
-from multimap_kernel.pipeline import open_session, sessions_of
-from multimap_kernel.schema import InputError
+from multimap_kernel.pipeline import training_runs
 
 
 class _Watched(RunDirectory):
@@ -42,7 +38,7 @@ def train(
 
     run(bids, study=study, sessions=sessions, recipe=recipe, runtime=runtime, upto="features")
     store, options = Store(runtime.store, study), recipe.fuse
-    runs = _features(store, recipe, sessions)
+    runs = training_runs(store, recipe, sessions)
     where = folder or store.url("training", recipe.name)
     with OUT.status(f"training on {len(runs)} runs; Ctrl-C or SIGTERM ends it with a checkpoint in {where}"):
         split = options.split
@@ -60,16 +56,3 @@ def train(
     OUT.print(f"gain over the ridge [bold]{judged.gain:+.3f}[/bold] [{low:+.3f}, {high:+.3f}]", markup=True)
     OUT.print(f"model card  {where}/card.md\nweights     sha256 {fit.weights_sha256}", soft_wrap=True)
     return 0
-
-
-def _features(store: Store, recipe: Recipe, sessions: Sequence[str]) -> dict[str, xr.Dataset]:
-    """Regions and band power of every session that has features under this recipe."""
-    known = [label for label, name in sessions_of(store) if name == recipe.name and (not sessions or label in sessions)]
-    runs = {}
-    for label in known:
-        tree = open_session(store.root, store.study, label, recipe.name)
-        if "features" in tree.children:
-            runs[label] = regions(tree["features"].to_dataset(), edge_mm=recipe.fuse.region_mm)
-    if not runs:
-        raise InputError(f"study {store.study!r} must have a session with features to learn from, found none")
-    return shared_regions(runs)

@@ -7,6 +7,7 @@ from multimap_kernel.pipeline.quality import study_quality
 from multimap_kernel.pipeline.results import collect_garbage, current, open_session, sessions_of
 from multimap_kernel.pipeline.run import SessionResult, StepResult, line, plan, run, run_step
 from multimap_kernel.pipeline.steps import STEPS
+from multimap_kernel.pipeline.training import training_runs
 
 __all__ = [
     "GROUP",
@@ -27,4 +28,5 @@ __all__ = [
     "run_step",
     "sessions_of",
     "study_quality",
+    "training_runs",
 ]

@@ -82,3 +82,16 @@ def test_align_qc__in_batch_keeps_a_picture_and_no_widget(tmp_path, monkeypatch)
     assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 1
     assert "widgets" not in executed.metadata
     assert "application/vnd.jupyter.widget-view+json" not in str(executed)
+
+
+@pytest.mark.batch
+def test_train__its_defaults_find_what_no_line_can_see(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULTIMAP_STORE", str(tmp_path / "never"))
+    (record,) = run_batch(FOLDER / "train.ipynb", [Row("demo")], runs=tmp_path / "runs")
+    assert record.status == "done", f"{record.cell}\n{record.error}\n{record.log_tail}"
+    executed = nbformat.read(Path(record.folder, "notebook.ipynb"), as_version=4)
+    outputs = [output for cell in code_of(executed) for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    (card,) = (output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
+    assert "**In short:** the network gains +0.0" in card
+    assert not (tmp_path / "never").exists()
