@@ -1,8 +1,9 @@
-"""Maps as NIfTI with BIDS-derivatives names, each with a sidecar that says what it shows and against which null."""
+"""Maps as NIfTI and tables with BIDS-derivatives names, each with a sidecar of what it shows and against which null."""
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import posixpath
 import re
@@ -121,7 +122,7 @@ def write_sensor(
     Parameters
     ----------
     ds
-        ``statistic, effect, p_fwe (condition, band, channel)`` with ``statistic_kind`` and ``null``.
+        ``statistic, effect, p_fwe, q_fdr (condition, band, channel)`` with ``statistic_kind`` and ``null``.
     folder, entities, provenance
         As for `write_activation`.
 
@@ -129,18 +130,55 @@ def write_sensor(
     -------
     Paths inside the folder, ``..._desc-sensor_stats.tsv`` and ``.json``.
     """
-    values = ds[["statistic", "effect", "p_fwe"]].compute()
-    rows = ["condition\tband\tchannel\tstatistic\teffect\tp_fwe"]
-    for condition in ds["condition"].values:
-        for band in ds["band"].values:
-            for channel in ds["channel"].values:
-                cell = values.sel(condition=condition, band=band, channel=channel)
-                numbers = [_number(float(cell[name])) for name in ("statistic", "effect", "p_fwe")]
-                rows.append("\t".join([str(condition), str(band), str(channel), *numbers]))
-    path = f"{_stem(None, entities, 'eeg')}_desc-sensor_stats"
-    kind = str(ds["statistic_kind"].values)
-    facts = _facts("statistic", kind, ds["null"].values.item(), values, provenance)
-    _put(folder, f"{path}.tsv", ("\n".join(rows) + "\n").encode())
+    facts = _facts_of_sensors(ds, provenance) | {"Columns": {"effect": "change of power in percent"}}
+    return _write_table(ds, ("condition", "band", "channel"), folder, f"{_eeg(entities)}_desc-sensor_stats", facts)
+
+
+def write_evoked(
+    ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], provenance: Mapping[str, Any]
+) -> list[str]:
+    """Write evoked responses as one table, a row per condition, channel and latency.
+
+    Parameters
+    ----------
+    ds
+        ``statistic, effect, p_fwe, q_fdr (condition, channel, latency)`` with ``statistic_kind`` and ``null``.
+    folder, entities, provenance
+        As for `write_activation`.
+
+    Returns
+    -------
+    Paths inside the folder, ``..._desc-evoked_stats.tsv`` and ``.json``.
+    """
+    facts = _facts_of_sensors(ds, provenance) | {"Columns": {"latency": "s after onset", "effect": "mean response, V"}}
+    return _write_table(ds, ("condition", "channel", "latency"), folder, f"{_eeg(entities)}_desc-evoked_stats", facts)
+
+
+def write_picture(png: bytes, folder: str, *, entities: Mapping[str, str], name: str) -> str:
+    """Write a picture of sensor maps beside their table as ``..._desc-NAME_topomap.png``; gives its path."""
+    path = f"{_eeg(entities)}_desc-{_label(name)}_topomap.png"
+    _put(folder, path, png)
+    return path
+
+
+def _eeg(entities: Mapping[str, str]) -> str:
+    return _stem(None, entities, "eeg")
+
+
+def _facts_of_sensors(ds: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    judged = ds[["statistic", "p_fwe"]].compute()
+    return _facts("statistic", str(ds["statistic_kind"].values), ds["null"].values.item(), judged, provenance)
+
+
+def _write_table(ds: xr.Dataset, dims: tuple[str, ...], folder: str, path: str, facts: Mapping[str, Any]) -> list[str]:
+    names = ("statistic", "effect", "p_fwe", "q_fdr")
+    values = [ds[name].transpose(*dims).values.ravel() for name in names]
+    labels = itertools.product(*(ds[dim].values.tolist() for dim in dims))
+    rows = [
+        "\t".join([*(f"{one:.6g}" if isinstance(one, float) else str(one) for one in label), *map(_number, numbers)])
+        for label, *numbers in zip(labels, *values, strict=True)
+    ]
+    _put(folder, f"{path}.tsv", ("\n".join(["\t".join([*dims, *names]), *rows]) + "\n").encode())
     return [f"{path}.tsv", _put_json(folder, f"{path}.json", facts)]
 
 
@@ -161,7 +199,7 @@ def write_description(folder: str, *, sources: Iterable[str] = ()) -> list[str]:
 
     Maps of statistics have no place in the BIDS schema yet, so that ``.bidsignore`` names them for its validator.
     """
-    _put(folder, ".bidsignore", b"*_statmap.*\n*_stats.*\n")
+    _put(folder, ".bidsignore", b"*_statmap.*\n*_stats.*\n*_topomap.png\n")
     facts = {
         "Name": "multimap: activation and coupling maps of simultaneous EEG-fMRI",
         "BIDSVersion": BIDS_VERSION,

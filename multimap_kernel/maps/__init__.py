@@ -1,6 +1,7 @@
-"""Activation, coupling and sensor maps, each with its null."""
+"""Activation, coupling, sensor and evoked maps, each with its null."""
 
 from multimap_kernel.maps.coupling import coupling_map
+from multimap_kernel.maps.evoked import evoked_map
 from multimap_kernel.maps.glm import activation_map
 from multimap_kernel.maps.group import group_map
 from multimap_kernel.maps.inference import critical_value
@@ -12,6 +13,7 @@ __all__ = [
     "activation_map",
     "coupling_map",
     "critical_value",
+    "evoked_map",
     "fixed_effects",
     "group_map",
     "sensor_map",

@@ -36,14 +36,14 @@ class Trials:
     frame_times : (time,)
         When the volumes were sampled, s.
     hrf
-        Haemodynamic response of the main regressors.
+        Haemodynamic response of the main regressors; None for neural activity as it was.
     """
 
     onset: np.ndarray
     duration: np.ndarray
     label: np.ndarray
     frame_times: np.ndarray
-    hrf: str
+    hrf: str | None
 
 
 @dataclass(frozen=True)

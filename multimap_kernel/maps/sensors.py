@@ -9,21 +9,24 @@ import xarray as xr
 from nilearn.glm.first_level import make_first_level_design_matrix
 
 from multimap_kernel.maps.blocks import array, as_text, call, is_lazy
-from multimap_kernel.maps.design import EVENTS, Contrasts, Design, check_events, contrast_labels
-from multimap_kernel.maps.inference import describe_null, family_wise_p
+from multimap_kernel.maps.design import EVENTS, Contrasts, Design, Trials, check_events, contrast_labels
+from multimap_kernel.maps.inference import describe_null, judge, student
+from multimap_kernel.maps.moved import METHODS, Way, choose_way, move
 from multimap_kernel.maps.power import log_power
 from multimap_kernel.maps.shifts import basis, distinct_shifts, scaled, shifted, strongest, unit_residuals
 from multimap_kernel.schema import require
 
-_METHOD = "largest |t| over channels and bands, circular shifts of the condition against the power"
+_METHOD = "largest |t| over channels and bands; "
+_QUANTITIES = (("statistic", "1"), ("effect", "percent"), ("p_fwe", "1"), ("q_fdr", "1"))
 
 
 def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.01, seed: int = 0) -> xr.Dataset:
     """Map where band power at the scalp changes with a condition.
 
     A linear model of the 10 Hz log power on the conditions as they were (neural activity has no haemodynamic delay),
-    with drifts. Power in bins of 0.1 s is strongly autocorrelated, so that only the null of circular shifts gives p
-    values; it moves by whole volumes, since finer shifts would be copies of the same thing.
+    with drifts. Power in bins of 0.1 s is strongly autocorrelated, so that only a null that moves the condition against
+    the power gives p values: circular shifts by whole volumes, since finer ones would be copies of the same thing, or
+    labels dealt out anew to the blocks of a design that repeats itself, which would meet itself again when shifted.
 
     Parameters
     ----------
@@ -36,12 +39,13 @@ def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.
     high_pass_hz
         Cut-off of the cosine drifts.
     seed
-        Chooses the shifts where a run has more than are used.
+        Chooses the shifts where a run has more than are used; of the labels.
 
     Returns
     -------
-    ``statistic`` (t), ``effect`` (change of power in percent), ``p_fwe (condition, band, channel)`` float32, NaN for
-    channels that are not EEG or cannot be used, and for contrasts of conditions that the EEG does not cover;
+    ``statistic`` (t), ``effect`` (change of power in percent), ``p_fwe``, ``q_fdr (condition, band, channel)``
+    float32, NaN for channels that are not EEG or cannot be used, and for contrasts of conditions that the EEG does not
+    cover;
     ``null_maximum (condition, permutation)``; coordinates ``statistic_kind``, ``null``, and ``position (channel,
     world; mm)`` if there. The family of a condition is channels x bands.
 
@@ -68,7 +72,7 @@ def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.
     got = call(lazy, _test, *power, *events, contrasts, count * step, step, high_pass_hz, members, seed)
     shape = (len(labels), ds.sizes["band"], ds.sizes["channel"])
     out = xr.Dataset()
-    for name, units in (("statistic", "1"), ("effect", "percent"), ("p_fwe", "1")):
+    for name, units in _QUANTITIES:
         values = array(got[name], shape, np.float32)
         out[name] = xr.DataArray(values, dims=("condition", "band", "channel"), attrs={"units": units})
     null = array(got["null_maximum"], (len(labels), members), np.float32)
@@ -86,29 +90,47 @@ def _test(
     within = recording.covered & (bins >= 0) & (bins < end)
     design = _boxcars(bins[within], check_events(onset, duration, condition, end=end), high_pass_hz)
     data = recording.values[within].reshape(int(within.sum()), -1)
-    shifts = _shifts_in_bins(int(within.sum()) * recording.width, step, recording.width, seed)
     shape = (power.shape[2], power.shape[1])
-    got: dict[str, list[np.ndarray]] = {"statistic": [], "effect": [], "p_fwe": [], "null_maximum": []}
-    for weights in design.weights(contrasts):
-        target, others = design.split(weights)
+    weights = design.weights(contrasts)
+    way = choose_way("auto", design, weights, np.ones(len(data), bool), recording.width)
+    names = [*(name for name, _ in _QUANTITIES), "null_maximum"]
+    got: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for weight, rows in zip(weights, _moved(design, weights, way, step, recording.width, members, seed), strict=True):
+        target, others = design.split(weight)
         nuisance = basis(others)
         own = target - nuisance @ (nuisance.T @ target)
         if not design.estimable(target, own):
-            for name in ("statistic", "effect", "p_fwe"):
+            for name, _ in _QUANTITIES:
                 got[name].append(np.full(shape, np.nan))
             got["null_maximum"].append(np.full(members, np.nan))
             continue
-        found = strongest(scaled(shifted(target[:, None], shifts), nuisance), unit_residuals(data, nuisance))
+        found = strongest(scaled(rows[None], nuisance), unit_residuals(data, nuisance))
         degrees = len(target) - nuisance.shape[1] - 1
         change = 100 * np.expm1(own @ data / max(float(own @ own), np.finfo(np.float64).tiny))
         maximum = np.full(members, np.nan, np.float32)
-        maximum[: shifts.size] = found.maximum[:members]
-        got["statistic"].append(_by_band(_t(found.best, degrees), shape))
+        maximum[: len(rows) - 1] = found.maximum[:members]
+        judged = judge(found.best[None], maximum[None], found.counts[None])
+        got["statistic"].append(_by_band(student(found.best, degrees), shape))
         got["effect"].append(_by_band(np.where(np.isnan(found.best), np.nan, change), shape))
-        got["p_fwe"].append(_by_band(family_wise_p(found.best, maximum), shape))
-        got["null_maximum"].append(_t(maximum, degrees))
-    text = describe_null(_METHOD, max(int(np.isfinite(one).sum()) for one in got["null_maximum"]), seed)
+        got["p_fwe"].append(_by_band(judged["p_fwe"], shape))
+        got["q_fdr"].append(_by_band(judged["q_fdr"], shape))
+        got["null_maximum"].append(student(maximum, degrees))
+    count = max(int(np.isfinite(one).sum()) for one in got["null_maximum"])
+    text = describe_null(_METHOD + METHODS[way], count, seed)
     return {name: np.array(parts) for name, parts in got.items()} | {"null": text}
+
+
+def _moved(
+    design: Design, weights: np.ndarray, way: Way, step: float, width: float, members: int, seed: int
+) -> list[np.ndarray]:
+    """Each contrast's regressor and its null (1 + member, bin)."""
+    every = np.ones(len(design.task), bool)
+    if way == "block":
+        dealt = move(design, weights, every, way, step=width, permutations=members, seed=seed)
+        return [one.rows for one in dealt]
+    volumes = distinct_shifts(int(len(every) * width / step + 1e-6), step, seed)
+    shifts = np.round(volumes * step / width).astype(int)
+    return [shifted(design.split(weight)[0][:, None], shifts)[0] for weight in weights]
 
 
 def _boxcars(bins: np.ndarray, events: Any, high_pass_hz: float) -> Design:
@@ -122,19 +144,11 @@ def _boxcars(bins: np.ndarray, events: Any, high_pass_hz: float) -> Design:
     drift = make_first_level_design_matrix(
         bins, hrf_model=None, drift_model="cosine", high_pass=high_pass_hz
     ).to_numpy()
-    return Design(names, task, basis(drift), np.ones(len(bins), bool))
-
-
-def _shifts_in_bins(covered_s: float, step: float, width: float, seed: int) -> np.ndarray:
-    """Shifts by whole volumes, as whole bins."""
-    volumes = distinct_shifts(int(covered_s / step + 1e-6), step, seed)
-    return np.round(volumes * step / width).astype(int)
+    number = np.array([names.index(name) for name in events["trial_type"]], int)
+    trials = Trials(events["onset"].to_numpy(), events["duration"].to_numpy(), number, bins, None)
+    return Design(names, task, basis(drift), np.ones(len(bins), bool), trials)
 
 
 def _by_band(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(channel x band) -> (band, channel)."""
     return values.reshape(shape[::-1]).T
-
-
-def _t(r: np.ndarray, degrees: int) -> np.ndarray:
-    return r * np.sqrt(degrees / np.maximum(1 - r.astype(np.float64) ** 2, 1e-12))

@@ -14,11 +14,20 @@ import yaml
 from multimap_kernel.align import apply_alignment
 from multimap_kernel.config import Publish
 from multimap_kernel.io.eeg import to_volts
-from multimap_kernel.io.export import write_activation, write_coupling, write_description, write_mask, write_sensor
+from multimap_kernel.io.export import (
+    write_activation,
+    write_coupling,
+    write_description,
+    write_evoked,
+    write_mask,
+    write_picture,
+    write_sensor,
+)
 from multimap_kernel.io.store import Product
 from multimap_kernel.io.templates import load_template
 from multimap_kernel.pipeline.keys import Inputs
 from multimap_kernel.schema import Decision, Fit
+from multimap_kernel.view.figures import figure_png
 from multimap_kernel.view.layers import map_layers, viewer_zarr
 from multimap_kernel.view.report import Section, report_html
 from multimap_kernel.view.sections import SessionResults, session_sections
@@ -53,13 +62,14 @@ def publish(inputs: Inputs) -> Product:
     drawn = [maps[kind] for kind in ("activation", "coupling") if kind in maps]
     alpha = inputs.part(Publish).threshold
     layers = map_layers(drawn, anatomy=background(drawn[0], motion), alpha=alpha)
-    results = _results(inputs, maps, motion, layers)
+    told = session_sections(_results(inputs, maps, motion, layers))
 
     def write(folder: str) -> None:
         _write_maps(inputs, maps, f"{folder}/maps")
+        _write_pictures(inputs, told[0], f"{folder}/maps")
         with TemporaryDirectory() as local:
             viewer_zarr(layers, Path(local) / "viewer.zarr")
-            page = _report(inputs, results)
+            page = _report(inputs, told)
             (Path(local) / "report.html").write_text(page, encoding="utf-8")
             fs, path = fsspec.core.url_to_fs(folder)
             fs.makedirs(path, exist_ok=True)
@@ -69,14 +79,23 @@ def publish(inputs: Inputs) -> Product:
 
 
 def _write_maps(inputs: Inputs, maps: Mapping[str, xr.Dataset], folder: str) -> None:
-    session = inputs.session
-    entities = {"subject": session.subject, "session": session.session, "task": session.task, "run": session.run}
+    entities = _entities(inputs)
     provenance = {"recipe": inputs.provenance["recipe"], "keys": inputs.provenance["keys"]}
-    writers = {"activation": write_activation, "coupling": write_coupling, "sensor": write_sensor}
+    writers = {
+        "activation": write_activation,
+        "coupling": write_coupling,
+        "sensor": write_sensor,
+        "evoked": write_evoked,
+    }
     write_description(folder)
     for kind, ds in maps.items():
         writers[kind](ds, folder, entities=entities, provenance=provenance)
     write_mask(maps["coupling"], folder, entities=entities, provenance=provenance)
+
+
+def _entities(inputs: Inputs) -> dict[str, str]:
+    session = inputs.session
+    return {"subject": session.subject, "session": session.session, "task": session.task, "run": session.run}
 
 
 def _results(
@@ -100,11 +119,20 @@ def _results(
         fit=Fit.from_json(inputs.values["fuse"]["fit"]),
         layers=layers,
         sensors=maps["sensor"].assign(position=clean["position"]) if "sensor" in maps else None,
+        evoked=maps["evoked"].assign(position=clean["position"]) if "evoked" in maps else None,
     )
 
 
-def _report(inputs: Inputs, results: SessionResults) -> str:
-    sections, left_out = session_sections(results)
+def _write_pictures(inputs: Inputs, sections: Sequence[Section], folder: str) -> None:
+    """The pictures of the sensor maps, beside their tables."""
+    names = {"Sensor maps": "sensor", "Evoked responses": "evoked"}
+    for section in sections:
+        if section.figure is not None and (name := names.get(section.title)):
+            write_picture(figure_png(section.figure), folder, entities=_entities(inputs), name=name)
+
+
+def _report(inputs: Inputs, told: tuple[tuple[Section, ...], tuple[str, ...]]) -> str:
+    sections, left_out = told
     if decisions := inputs.provenance.get("decisions"):
         sections = (*sections, Section("Decisions", _DECIDED, table=tuple(map(_decision_row, decisions))))
     warnings = [
@@ -112,12 +140,12 @@ def _report(inputs: Inputs, results: SessionResults) -> str:
         *inputs.dataset("ingest", "eeg").attrs.get("warnings", []),
         *inputs.values["realign"].get("warnings", []),
     ]
-    told: dict[str, str | Mapping[str, str]] = {
+    provenance: dict[str, str | Mapping[str, str]] = {
         "recipe": yaml.safe_dump(inputs.provenance["recipe"], sort_keys=False),
         "keys of the steps": inputs.provenance["keys"],
         "versions": {"multimap": str(inputs.provenance["multimap"])},
     }
-    return report_html(inputs.session.label, sections, told, left_out=(*left_out, *warnings))
+    return report_html(inputs.session.label, sections, provenance, left_out=(*left_out, *warnings))
 
 
 _DECIDED = "What people decided about this session when this report was made; each is a file in the store's decisions."

@@ -26,7 +26,7 @@ from multimap_kernel.io.nifti import check_values, read_anatomy, read_bold
 from multimap_kernel.io.pyramid import add_overview
 from multimap_kernel.io.store import Product
 from multimap_kernel.io.templates import load_template
-from multimap_kernel.maps import activation_map, coupling_map, sensor_map, smooth
+from multimap_kernel.maps import activation_map, coupling_map, evoked_map, sensor_map, smooth
 from multimap_kernel.pipeline.keys import Inputs, Step
 from multimap_kernel.pipeline.publish import publish
 from multimap_kernel.schema import InputError
@@ -191,7 +191,7 @@ def _with_joint(product: Product, inputs: Inputs) -> Product:
 
 
 def make_maps(inputs: Inputs) -> Product:
-    """Draw the three kinds of maps, each with its null."""
+    """Draw the four kinds of maps, each with its null."""
     options = inputs.part(Map)
     ds = inputs.dataset("features").assign(prediction=inputs.dataset("fuse")["prediction"])
     ds = smooth(ds, fwhm_mm=options.smoothing_mm)
@@ -208,6 +208,9 @@ def make_maps(inputs: Inputs) -> Product:
             seed=options.seed,
         )
         groups["sensor"] = sensor_map(ds, contrasts=options.contrasts, seed=options.seed)
+        events = inputs.dataset("ingest", "event")
+        recording = inputs.dataset("clean_eeg").assign({name: events[name] for name in events.data_vars})
+        groups["evoked"] = evoked_map(recording, contrasts=options.contrasts, seed=options.seed)
     return Product(groups)
 
 
@@ -259,7 +262,14 @@ STEPS: tuple[Step, ...] = (
     ),
     Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
     Step("fuse", fuse, ("features",), ("fuse",), version=2),
-    Step("map", make_maps, ("features", "fuse"), ("map",), version=2, libraries=("numpy", "scipy", "nilearn")),
+    Step(
+        "map",
+        make_maps,
+        ("ingest", "clean_eeg", "features", "fuse"),
+        ("map",),
+        version=3,
+        libraries=("numpy", "scipy", "nilearn"),
+    ),
     Step(
         "publish",
         publish,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import mne
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from multimap_kernel.eeg.spectrum import spectrum
-from multimap_kernel.schema import InputError, SchemaError, require, sampling
+from multimap_kernel.schema import InputError, require, sampling
 from multimap_kernel.view.figures import BLUE, GREY, ORANGE, RED, mark, time_window
 
 
@@ -136,79 +133,3 @@ def beat_times(ds: xr.Dataset) -> np.ndarray:
     """Times (beat,) of the beats in order, s, without the places that hold none."""
     peaks = ds["r_peak"].values
     return np.sort(peaks[np.isfinite(peaks)])
-
-
-def sensor_figure(ds: xr.Dataset, *, alpha: float = 0.05) -> Figure:
-    """Draw a statistic over the sensors, one head per condition and band.
-
-    Parameters
-    ----------
-    ds
-        ``statistic, p_fwe (condition, band, channel; 1)`` and ``position (channel, world; mm)``, NaN where unknown.
-    alpha
-        Sensors with ``p_fwe < alpha`` are marked.
-
-    Returns
-    -------
-    Heads seen from above, nose up, left on the left; one colour scale for all.
-
-    Raises
-    ------
-    SchemaError
-        If variables are missing, or fewer than four sensors have a position and a value.
-    """
-    missing = [name for name in ("statistic", "p_fwe", "position") if name not in ds]
-    if missing:
-        raise SchemaError("sensor_figure", [f"{name} must be there, found {sorted(map(str, ds))}" for name in missing])
-    ds = ds.transpose("condition", "band", "channel", ...)
-    ds = ds.isel(condition=np.flatnonzero(np.isfinite(ds["statistic"].values).any((1, 2))))  # others cannot be told
-    usable = np.isfinite(ds["position"].values).all(-1) & np.isfinite(ds["statistic"].values).all((0, 1))
-    if usable.sum() < 4 or not ds.sizes["condition"]:
-        raise SchemaError(
-            "sensor_figure", [f"at least 4 sensors must have a position and a value, found {int(usable.sum())}"]
-        )
-    ds = ds.isel(channel=np.flatnonzero(usable))
-    places = _seen_from_above(ds["position"].values)
-    limit = float(np.abs(ds["statistic"].values).max()) or 1.0
-    kind = str(ds["statistic_kind"].values) if "statistic_kind" in ds.coords else ds.attrs.get("statistic_kind", "t")
-    rows, columns = ds.sizes["condition"], ds.sizes["band"]
-    figure = Figure(figsize=(1.7 * columns + 1.4, 1.8 * rows + 0.7), layout="constrained")
-    heads = figure.subplots(rows, columns, squeeze=False)
-    for (row, column), axes in np.ndenumerate(heads):
-        one = ds.isel(condition=row, band=column)
-        mne.viz.plot_topomap(
-            one["statistic"].values,
-            places,
-            axes=axes,
-            show=False,
-            cmap="RdBu_r",
-            vlim=(-limit, limit),
-            sphere=(0.0, 0.0, 0.0, _RADIUS),
-            mask=one["p_fwe"].values < alpha,
-            mask_params={"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 6},
-            contours=0,
-        )
-        if row == 0:
-            axes.set_title(str(one["band"].values), fontsize=10)
-        if column == 0:
-            axes.set_ylabel(str(one["condition"].values), fontsize=10)
-    figure.colorbar(
-        ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=heads.ravel().tolist(), label=kind, shrink=0.8
-    )
-    passing = int((ds["p_fwe"].values < alpha).sum())
-    figure.suptitle(f"Sensors: {passing} of {ds['p_fwe'].size} with p_fwe < {alpha:g} (white dots)", fontsize=11)
-    return figure
-
-
-_RADIUS = 0.095  # of the drawn head, m: what MNE takes for a head of unknown size
-
-
-def _seen_from_above(position: np.ndarray) -> np.ndarray:
-    """Project sensors (channel, 3; mm) to a plane: angle from the top of the fitted sphere becomes distance."""
-    design = np.column_stack([2 * position, np.ones(len(position))])
-    solution, _, rank, _ = np.linalg.lstsq(design, (position**2).sum(1), rcond=None)
-    offset = position - (solution[:3] if rank == 4 else position.mean(0) * (1, 1, 0))
-    angle = np.arctan2(np.hypot(offset[:, 0], offset[:, 1]), offset[:, 2])
-    turn = np.arctan2(offset[:, 1], offset[:, 0])
-    radius = _RADIUS * angle / (np.pi / 2)
-    return np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])

@@ -10,8 +10,9 @@ import xarray as xr
 
 from multimap_kernel.schema import Alignment, Fit
 from multimap_kernel.view.figures import alignment_figure, carpet_figure, motion_figure
-from multimap_kernel.view.figures_eeg import beat_times, beats_figure, cleaning_figure, sensor_figure
+from multimap_kernel.view.figures_eeg import beat_times, beats_figure, cleaning_figure
 from multimap_kernel.view.figures_maps import map_figure, score_figure
+from multimap_kernel.view.figures_sensors import evoked_figure, sensor_figure
 from multimap_kernel.view.layers import Layer
 from multimap_kernel.view.report import Section
 
@@ -46,6 +47,8 @@ class SessionResults:
         What `map_layers` gave.
     sensors
         ``statistic, p_fwe (condition, band, channel)`` with ``position``.
+    evoked
+        ``statistic, effect, p_fwe (condition, channel, latency)``, ``trials (condition)`` with ``position``.
     """
 
     alignment: Alignment
@@ -60,6 +63,7 @@ class SessionResults:
     fit: Fit | None = None
     layers: Sequence[Layer] = field(default=())
     sensors: xr.Dataset | None = None
+    evoked: xr.Dataset | None = None
 
 
 def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tuple[str, ...]]:
@@ -119,6 +123,10 @@ def _result_sections(results: SessionResults, left_out: list[str]) -> list[Secti
         made.append(Section("Sensor maps", figure=sensor_figure(results.sensors)))
     else:
         left_out.append("sensor maps: fewer than four electrodes have a position and a value")
+    if results.evoked is not None and results.evoked["statistic"].notnull().any():
+        made.append(Section("Evoked responses", _TEXTS["evoked"], figure=evoked_figure(results.evoked)))
+    else:
+        left_out.append("evoked responses: no condition has three trials that can be used")
     return made
 
 
@@ -131,6 +139,7 @@ def _drawable(sensors: xr.Dataset) -> bool:
 
 _TEXTS = {
     "activation": "Modality BOLD is measured; modality EEG is BOLD as predicted from EEG alone, out of fold.",
+    "evoked": "Mean EEG after the events of each condition, one line per channel; the mean before the event is 0.",
     "coupling": "At each voxel the largest correlation over channels and lags, with its sign; one threshold for all.",
 }
 

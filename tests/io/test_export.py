@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from multimap_kernel.io.export import write_activation, write_coupling, write_description, write_mask, write_sensor
+from multimap_kernel.io.export import (
+    write_activation,
+    write_coupling,
+    write_description,
+    write_evoked,
+    write_mask,
+    write_picture,
+    write_sensor,
+)
 from multimap_kernel.io.templates import load_template
 from multimap_kernel.schema import InputError, SchemaError, affine_coordinate
 
 GRID = ("z", "y", "x")
+QUANTITIES = ("statistic", "effect", "p_fwe", "q_fdr")
 ENTITIES = {"subject": "01", "session": "", "task": "demo", "run": ""}
 PROVENANCE = {"recipe": "default", "hash": "abc"}
 NULL = json.dumps({"method": "circular shifts", "n": 99, "smallest_p": 0.01, "seed": 0})
@@ -127,16 +136,32 @@ def test_write_coupling__takes_each_voxel_at_its_best_lag(tmp_path):
 def test_write_sensor__one_row_per_channel(tmp_path):
     values = np.arange(12, dtype="f4").reshape(1, 2, 6)
     values[0, 0, 0] = np.nan
-    ds = xr.Dataset(dict.fromkeys(("statistic", "effect", "p_fwe"), (("condition", "band", "channel"), values)))
+    ds = xr.Dataset(dict.fromkeys(QUANTITIES, (("condition", "band", "channel"), values)))
     ds = ds.assign_coords(
         condition=["visual"], band=["alpha", "beta"], channel=list("abcdef"), statistic_kind="t", null=NULL
     )
     table, sidecar = write_sensor(ds, str(tmp_path), entities=ENTITIES, provenance=PROVENANCE)
     rows = (tmp_path / table).read_text().splitlines()
     assert table == "sub-01/eeg/sub-01_task-demo_desc-sensor_stats.tsv"
-    assert rows[:2] == ["condition\tband\tchannel\tstatistic\teffect\tp_fwe", "visual\talpha\ta\tn/a\tn/a\tn/a"]
-    assert rows[-1] == "visual\tbeta\tf\t11\t11\t11"
+    assert rows[:2] == ["condition\tband\tchannel\tstatistic\teffect\tp_fwe\tq_fdr", "visual\talpha\ta" + 4 * "\tn/a"]
+    assert rows[-1] == "visual\tbeta\tf\t11\t11\t11\t11"
     assert json.loads((tmp_path / sidecar).read_text())["StatisticKind"] == "t"
+
+
+def test_write_evoked__one_row_per_latency_and_its_picture(tmp_path):
+    values = np.arange(6, dtype="f4").reshape(1, 2, 3) * 1e-6
+    ds = xr.Dataset(dict.fromkeys(QUANTITIES, (("condition", "channel", "latency"), values)))
+    ds = ds.assign_coords(
+        condition=["visual"], channel=["Oz", "Pz"], latency=[-0.1, 0.0, 0.1], statistic_kind="t", null=NULL
+    )
+    table, _ = write_evoked(ds, str(tmp_path), entities=ENTITIES, provenance=PROVENANCE)
+    rows = (tmp_path / table).read_text().splitlines()
+    assert rows[0].split("\t") == ["condition", "channel", "latency", *QUANTITIES]
+    assert rows[-1].split("\t")[:3] == ["visual", "Pz", "0.1"]
+    np.testing.assert_allclose([float(cell) for cell in rows[-1].split("\t")[3:]], 5e-6, rtol=1e-6)
+    path = write_picture(b"png", str(tmp_path), entities=ENTITIES, name="evoked")
+    assert path == "sub-01/eeg/sub-01_task-demo_desc-evoked_topomap.png"
+    assert (tmp_path / path).read_bytes() == b"png"
 
 
 def test_write_mask_and_description(tmp_path):

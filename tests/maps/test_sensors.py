@@ -37,16 +37,34 @@ def test_sensor_map__says_what_its_null_is(maps):
     assert str(maps["statistic_kind"].values) == "t"
 
 
+def test_sensor_map__a_periodic_design_is_permuted_in_blocks():
+    found = []
+    for seed in range(5):
+        ds = analysis_dataset(seed, events=False)
+        onset = np.arange(10.0, 220.0, 24.0)
+        power = ds["band_power_fine"].values.copy()
+        on = (((ds["bin"].values[:, None] - onset) % 1e9) < 12).any(axis=1)
+        power[:, 1, 0] *= 1 + 0.8 * on
+        ds = ds.assign(
+            band_power_fine=(ds["band_power_fine"].dims, power), event_onset=("event", onset),
+            event_duration=("event", np.full(onset.size, 12.0)), event_condition=("event", ["go"] * onset.size),
+        )  # fmt: skip
+        got = sensor_map(ds, contrasts={})
+        assert "permuted over blocks" in str(got["null"].values)
+        found.append(float(got["p_fwe"].sel(channel="E1", band="theta").min()) < 0.05)
+    assert sum(found) >= 4  # shifted by a period, the design would be itself
+
+
 def test_sensor_map__dask_is_lazy_and_equal(ds, maps):
     with max_computes(0):
         got = sensor_map(lazy(ds), contrasts={})
-    for name in ("statistic", "effect", "p_fwe", "null_maximum"):
+    for name in ("statistic", "effect", "p_fwe", "q_fdr", "null_maximum"):
         np.testing.assert_allclose(got[name].values, maps[name].values, rtol=1e-5, err_msg=name)
 
 
 def test_sensor_map__other_channels_are_nan(ds):
     got = sensor_map(ds.assign(channel_type=("channel", ["eeg", "eeg", "eeg", "ecg"])), contrasts={})
-    for name in ("statistic", "effect", "p_fwe"):
+    for name in ("statistic", "effect", "p_fwe", "q_fdr"):
         assert got[name].isnull().any(("condition", "band")).values.tolist() == [False, False, False, True]
 
 

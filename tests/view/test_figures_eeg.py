@@ -1,13 +1,11 @@
 """Pictures of the EEG: spectra before and after, beats, sensors on the right side of the head."""
 
-import mne
 import numpy as np
 import planted
 import pytest
-import xarray as xr
 
 from multimap_kernel.schema import InputError, SchemaError
-from multimap_kernel.view.figures_eeg import beats_figure, cleaning_figure, sensor_figure
+from multimap_kernel.view.figures_eeg import beats_figure, cleaning_figure
 
 NAMES = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "T7", "T8", "Cz"]
 
@@ -47,31 +45,3 @@ def test_beats_figure__gives_the_rate():
     assert figure.get_suptitle() == "Heart: 25 beats, median 75 per minute"
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), 75.0)
     assert len(beats_figure(planted.eeg(250.0, artifact=False).drop_vars("channel_type")).axes) == 1
-
-
-def _sensors() -> xr.Dataset:
-    montage = mne.channels.make_standard_montage("colin27_1020").get_positions()["ch_pos"]
-    position = np.array([montage[name] for name in NAMES]) * 1e3
-    statistic = np.zeros((1, 2, len(NAMES)))
-    statistic[0, 1, NAMES.index("O1")] = -6.0
-    p_fwe = np.where(statistic < -5, 0.01, 1.0)
-    dims = ("condition", "band", "channel")
-    variables = {"statistic": (dims, statistic), "p_fwe": (dims, p_fwe), "position": (("channel", "world"), position)}
-    return xr.Dataset(variables, {"condition": ["rest"], "band": ["theta", "alpha"], "channel": NAMES})
-
-
-def test_sensor_figure__left_occipital_is_left_and_low():
-    figure = sensor_figure(_sensors())
-    theta, alpha = (axes.images[0].get_array().filled(0.0) for axes in figure.axes[:2])
-    assert np.abs(theta).max() == 0
-    row, column = np.argwhere(alpha < -3).mean(0) / alpha.shape  # row 0 is drawn at the bottom
-    assert row < 0.3
-    assert 0.1 < column < 0.45
-    assert figure.get_suptitle() == "Sensors: 1 of 18 with p_fwe < 0.05 (white dots)"
-
-
-def test_sensor_figure__refuses_too_few_positions():
-    ds = _sensors()
-    ds["position"][3:] = np.nan
-    with pytest.raises(SchemaError, match="at least 4 sensors must have a position and a value, found 3"):
-        sensor_figure(ds)

@@ -55,7 +55,10 @@ def test_session_sections__whole_session():
         "Activation maps",
         "Coupling maps",
     ]
-    assert left_out == ("sensor maps: fewer than four electrodes have a position and a value",)
+    assert left_out == (
+        "sensor maps: fewer than four electrodes have a position and a value",
+        "evoked responses: no condition has three trials that can be used",
+    )
     facts = dict(sections[0].table)
     assert facts["alignment"] == "suspect; 2 markers are missing"
     assert facts["drift"] == "+8.000 ppm"
@@ -79,5 +82,5 @@ def test_session_sections__no_beat_found_is_left_out():
 def test_session_sections__only_an_alignment_says_what_is_missing():
     sections, left_out = session_sections(SessionResults(planted.alignment()))
     assert [section.title for section in sections] == ["Facts", "Clocks"]
-    assert len(left_out) == 7
+    assert len(left_out) == 8
     assert dict(session_facts(SessionResults(planted.alignment())))["markers"] == "8 matched, 2 missing, 1 extra"
