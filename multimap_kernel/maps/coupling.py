@@ -14,10 +14,23 @@ from multimap_kernel.maps.blocks import Array, Shape, array, as_text, call, is_l
 from multimap_kernel.maps.design import Design, make_design
 from multimap_kernel.maps.inference import describe_null, false_discovery_rate, family_wise_p, pooled_p
 from multimap_kernel.maps.power import log_power
-from multimap_kernel.maps.shifts import BINS, SURROGATES, basis, scaled, strongest, surrogates, unit_residuals
+from multimap_kernel.maps.shifts import (
+    BINS,
+    SURROGATES,
+    basis,
+    distinct_shifts,
+    scaled,
+    shifted,
+    strongest,
+    surrogates,
+    unit_residuals,
+)
 from multimap_kernel.schema import InputError, require
 
-_METHOD = "largest |r| over voxels, channels, bands and lags, phase-randomised surrogates of the EEG"
+_METHODS = {
+    "phase": "largest |r| over voxels, channels, bands and lags; phase-randomised surrogates of the EEG",
+    "shift": "largest |r| over voxels, channels, bands and lags; circular shifts of the EEG",
+}
 
 
 def coupling_map(
@@ -26,6 +39,7 @@ def coupling_map(
     lags_s: tuple[float, ...],
     hrf: Literal["spm", "glover"] = "spm",
     high_pass_hz: float = 0.01,
+    null: Literal["phase", "shift"] = "phase",
     seed: int = 0,
 ) -> xr.Dataset:
     """Map where BOLD follows EEG band power, beyond what the design and the confounds explain.
@@ -36,10 +50,11 @@ def coupling_map(
     is the signed r of the channel with the largest ``|r|``.
 
     The null gives all regressors the same random phases, then partials; it keeps the autocorrelation of both sides
-    and all correlation between voxels, channels, bands and lags, so that BOLD needs no prewhitening. Circular shifts
-    outside +-30 s, the obvious null, are too few and too far: the real alignment stands alone while each shift stands
-    among neighbours like itself, and is the largest too often (synthetic null sessions with p_fwe < .05, 60 volumes:
-    57 of 600 by shifts, 32 by phases; 120 volumes: 39 of 600 by shifts, 20 of 400 by phases).
+    and all correlation between voxels, channels, bands and lags, so that BOLD needs no prewhitening. Every circular
+    shift outside +-30 s, the obvious null, can be asked for, but these are too few and too far: the real alignment
+    stands alone while each shift stands among neighbours like itself, and is the largest too often (synthetic null
+    sessions with p_fwe < .05, 60 volumes: 57 of 600 by shifts, 32 by phases; 120 volumes: 39 of 600 by shifts, 20 of
+    400 by phases).
 
     Parameters
     ----------
@@ -54,8 +69,10 @@ def coupling_map(
         Haemodynamic response.
     high_pass_hz
         Cut-off of the cosine drifts.
+    null
+        ``phase`` or ``shift``; one of these for all regressors and voxels.
     seed
-        Of the phases.
+        Of the phases, or of the choice among shifts where a run has more than 299.
 
     Returns
     -------
@@ -86,14 +103,15 @@ def coupling_map(
     design = make_design(ds, hrf=flexible, high_pass_hz=high_pass_hz, lazy=lazy)
     power = (ds["band_power_fine"].data, ds["bin"].data, ds["channel_type"].data)
     sampled_at = float(ds.attrs.get("sampled_at", 0.5))
-    plan = call(lazy, _plan, *power, ds["time"].values, step, sampled_at, tuple(lags_s), hrf, design, seed)
+    members = SURROGATES if null == "phase" else len(distinct_shifts(ds.sizes["time"], step, seed))
+    plan = call(lazy, _plan, *power, ds["time"].values, step, sampled_at, tuple(lags_s), hrf, design, null, seed)
     gives: dict[str, Shape] = {
         "r": ((bands, lags), np.float32),
         "channel": ((bands, lags), np.int16),
-        "maximum_block": ((SURROGATES,), np.float32),
+        "maximum_block": ((members,), np.float32),
         "counts_block": ((bands, lags, BINS), np.int64),
     }
-    got = per_block(lazy, _correlate, ds["series"].data, plan, gives=gives)
+    got = per_block(lazy, _correlate, ds["series"].data, plan, members, gives=gives)
     maximum, counts = got["maximum_block"].max(axis=-1), got["counts_block"].sum(axis=-1)
     shape = (bands, lags, ds.sizes["voxel"])
     maps = {
@@ -102,23 +120,24 @@ def coupling_map(
         "q_fdr": array(call(lazy, _rate, got["r"], counts), shape, np.float32),
     }
     best_lag = array(call(lazy, peak_lag, got["r"], np.array(lags_s, float)), (bands, shape[-1]), np.float32)
-    null = as_text(call(lazy, _describe, maximum, seed))
-    return _dataset(ds, maps, got["channel"], best_lag, lags_s, maximum, null, lazy)
+    told = as_text(call(lazy, _describe, maximum, null, seed))
+    return _dataset(ds, maps, got["channel"], best_lag, lags_s, maximum, told, lazy)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """EEG regressors (time, channel) of each band and lag, the seed of their null, and the nuisance: of ``kept``."""
+    """EEG regressors (time, channel) of each band and lag, how they are moved, and the nuisance: of ``kept``."""
 
     kept: np.ndarray
     regressors: dict[tuple[int, int], np.ndarray]
     seed: int
+    shifts: np.ndarray | None
     nuisance: np.ndarray
 
 
 def _plan(
     power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray, time: np.ndarray, step: float, sampled_at: float,
-    lags_s: tuple[float, ...], hrf: str, design: Design, seed: int,
+    lags_s: tuple[float, ...], hrf: str, design: Design, null: str, seed: int,
 ) -> _Plan:  # fmt: skip
     recording = log_power(power, bins, channel_type)
     _, _, covered = recording.edges(time, step)
@@ -144,7 +163,8 @@ def _plan(
     for lag, seconds in enumerate(lags_s):
         sampled = _sample(convolved, at - seconds / recording.width)
         regressors.update({(band, lag): sampled[:, :, band] for band in range(z.shape[2])})
-    return _Plan(kept, regressors, seed, nuisance)
+    shifts = distinct_shifts(len(kept), step, seed) if null == "shift" else None
+    return _Plan(kept, regressors, seed, shifts, nuisance)
 
 
 def _sample(values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -156,18 +176,20 @@ def _sample(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.asarray(padded[first] * (1 - part) + padded[second] * part)
 
 
-def _correlate(series: np.ndarray, plan: _Plan) -> dict[str, np.ndarray]:
+def _correlate(series: np.ndarray, plan: _Plan, members: int) -> dict[str, np.ndarray]:
     """All bands and lags against one block of voxels; the rows of one group at a time bound the memory."""
     data = unit_residuals(series[plan.kept], plan.nuisance)
     bands, lags = (1 + max(place) for place in zip(*plan.regressors, strict=True))
     r = np.empty((bands, lags, series.shape[1]), np.float32)
     channel = np.empty(r.shape, np.int16)
     counts = np.empty((bands, lags, BINS, 1), np.int64)
-    maximum = np.zeros((SURROGATES, 1), np.float32)
+    maximum = np.full((members, 1), np.nan, np.float32)
     for group, columns in plan.regressors.items():
-        found = strongest(scaled(surrogates(columns, SURROGATES, plan.seed), plan.nuisance), data)
+        moved = surrogates(columns, members, plan.seed) if plan.shifts is None else shifted(columns, plan.shifts)
+        found = strongest(scaled(moved, plan.nuisance), data)
         r[group], channel[group], counts[group] = found.best, found.chosen, found.counts[:, None]
-        maximum[:, 0] = np.maximum(maximum[:, 0], found.maximum)
+        own = maximum[: found.maximum.size, 0]  # a run that the EEG does not cover whole has fewer shifts
+        np.fmax(own, found.maximum, out=own)
     return {"r": r, "channel": channel, "maximum_block": maximum, "counts_block": counts}
 
 
@@ -194,8 +216,8 @@ def _rate(r: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return false_discovery_rate(pooled_p(r, counts))
 
 
-def _describe(maximum: np.ndarray, seed: int) -> str:
-    return describe_null(_METHOD, int(np.isfinite(maximum).sum()), seed)
+def _describe(maximum: np.ndarray, null: str, seed: int) -> str:
+    return describe_null(_METHODS[null], int(np.isfinite(maximum).sum()), seed)
 
 
 def _dataset(

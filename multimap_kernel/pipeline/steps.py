@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import fsspec
 import xarray as xr
@@ -195,7 +196,8 @@ def make_maps(inputs: Inputs) -> Product:
     options = inputs.part(Map)
     ds = inputs.dataset("features").assign(prediction=inputs.dataset("fuse")["prediction"])
     ds = smooth(ds, fwhm_mm=options.smoothing_mm)
-    coupling = coupling_map(ds, lags_s=options.lags_s, hrf=options.hrf, seed=options.seed)
+    null: Literal["phase", "shift"] = "shift" if options.null == "shift" else "phase"  # power has no blocks
+    coupling = coupling_map(ds, lags_s=options.lags_s, hrf=options.hrf, null=null, seed=options.seed)
     groups = {"coupling": coupling}
     if "event_onset" in ds:
         groups["activation"] = activation_map(

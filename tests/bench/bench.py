@@ -1,9 +1,14 @@
 """Our verbs beside what people use now, each pair in the same run; writes BENCHMARKS.md.
 
-``python tests/bench/bench.py``: CPU seconds (user and system) and peak memory above the inputs, median of five. Ours
-and the peer take turns, each in a fresh process that first loads its inputs and warms up on a small part.
+``python tests/bench/bench.py [row ...]``: all rows if none is named; ``list`` names them, ``table`` measures nothing.
+CPU seconds (user and system, one thread) and peak memory above the inputs, median of five. Ours and the peer take
+turns, each in a process of its own that has imported and compiled everything before. Each row is kept in
+``results/<row>.json`` with the commit and the hash of the science modules that it stands for.
 """
 
+import ctypes
+import gc
+import json
 import multiprocessing
 import os
 import resource
@@ -11,150 +16,21 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import xarray as xr
-
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[name] = "1"  # before NumPy is imported, here and in the processes that measure
 
-from science import ROOT, heading  # noqa: E402
+import rows_eeg  # noqa: E402
+import rows_maps  # noqa: E402
+from rows import Row, Side  # noqa: E402
+from science import ROOT, commit, science_hash  # noqa: E402
 
-RUNS, CHANNELS, VOLUMES, TR, SAMPLING = 5, 32, 150, 2.0, 5_000.0
-SAMPLES = int(VOLUMES * TR * SAMPLING)
-
-
-def recording() -> xr.Dataset:
-    """32 channels for 5 minutes at 5 kHz with a periodic artifact, V, scanner clock."""
-    from multimap_kernel.schema import regular_time
-
-    rng = np.random.default_rng(0)
-    artifact = np.tile(rng.normal(0, 1e-3, int(TR * SAMPLING)).astype("f4"), VOLUMES)
-    values = rng.normal(0, 1e-5, (CHANNELS, SAMPLES)).astype("f4") + artifact
-    ds = xr.Dataset({"eeg": (("channel", "time"), values)}, coords=regular_time(0.0, SAMPLING, SAMPLES))
-    return ds.assign(channel_type=("channel", ["eeg"] * CHANNELS)).assign_attrs(clock="scanner")
-
-
-def raw_of(ds: xr.Dataset):
-    import mne
-
-    return mne.io.RawArray(ds["eeg"].values, mne.create_info(CHANNELS, SAMPLING, "eeg"), verbose="error")
-
-
-def volumes() -> tuple[np.ndarray, np.ndarray]:
-    """Time by voxel, float32, and a design of 12 columns."""
-    rng = np.random.default_rng(0)
-    return rng.normal(100, 2, (300, 40_000)).astype("f4"), np.column_stack([rng.normal(0, 1, (300, 11)), np.ones(300)])
-
-
-def images() -> xr.Dataset:
-    """60 volumes of 64x64x36 inside a ball, as the series of its voxels."""
-    from multimap_kernel.schema import affine_coordinate, volume_coordinates
-
-    z, y, x = np.indices((36, 64, 64))
-    mask = ((z - 18) / 17) ** 2 + ((y - 32) / 28) ** 2 + ((x - 32) / 28) ** 2 < 1
-    series = np.random.default_rng(0).normal(100, 2, (60, int(mask.sum()))).astype("f4")
-    ds = xr.Dataset({"series": (("time", "voxel"), series), "mask": (("z", "y", "x"), mask)})
-    ds = ds.assign_coords(volume_coordinates(60, TR)).assign_coords(affine=affine_coordinate(np.diag([3.0, 3, 3.5, 1])))
-    return ds.assign_attrs(repetition_time=TR, space="native", clock="scanner")
-
-
-def our_gradient(ds: xr.Dataset):
-    from multimap_kernel.eeg import remove_gradient_artifact
-
-    return remove_gradient_artifact(ds, repetition_time=TR, volumes=VOLUMES)
-
-
-def mne_gradient(raw):
-    import mne
-
-    starts = (np.arange(VOLUMES) * TR * SAMPLING).astype(int)
-    return mne.preprocessing.remove_fmri_gradient_artifact(raw, starts, window=(15, 15), copy=False, verbose="error")
-
-
-def our_decimation(ds: xr.Dataset):
-    from multimap_kernel.eeg import decimate
-
-    return decimate(ds)
-
-
-def mne_decimation(raw):
-    return raw.resample(250.0, method="polyphase", verbose="error")
-
-
-def our_glm(data):
-    from multimap_kernel.maps import activation_map
-
-    series, _ = data
-    mask = np.ones((1, 200, 200), bool)
-    onsets = np.arange(20.0, 580.0, 40.0)
-    ds = xr.Dataset({"series": (("time", "voxel"), series), "mask": (("z", "y", "x"), mask)})
-    ds = ds.assign(event_onset=("event", onsets), event_duration=("event", np.full(onsets.size, 20.0)))
-    ds = ds.assign(event_condition=("event", ["a"] * onsets.size))
-    from multimap_kernel.schema import affine_coordinate, volume_coordinates
-
-    ds = ds.assign_coords(volume_coordinates(300, TR)).assign_coords(affine=affine_coordinate(np.eye(4)))
-    return activation_map(ds.assign_attrs(repetition_time=TR, space="native", clock="scanner"), contrasts={})
-
-
-def nilearn_glm(data):
-    from nilearn.glm.contrasts import compute_contrast
-    from nilearn.glm.first_level import make_first_level_design_matrix, run_glm
-
-    onsets = np.arange(20.0, 580.0, 40.0)
-    events = pd.DataFrame({"onset": onsets, "duration": 20.0, "trial_type": "a"})
-    design = make_first_level_design_matrix(np.arange(300) * TR + TR / 2, events, hrf_model="spm", high_pass=0.01)
-    labels, fits = run_glm(data[0], design.values, noise_model="ar1")
-    return compute_contrast(labels, fits, np.eye(design.shape[1])[0], stat_type="t").z_score()
-
-
-def our_smoothing(ds: xr.Dataset):
-    from multimap_kernel.maps import smooth
-
-    return smooth(ds, fwhm_mm=6.0)
-
-
-def as_image(ds: xr.Dataset):
-    import nibabel as nib
-
-    from multimap_kernel.schema import affine_matrix, to_volume
-
-    grid = to_volume(ds["series"].values, ds["mask"].values, 0.0)
-    return nib.Nifti1Image(grid.T, affine_matrix(ds))
-
-
-def nilearn_smoothing(image):
-    from nilearn.image import smooth_img
-
-    return smooth_img(image, 6.0)
-
-
-NOT_THE_SAME = """
-Not the same work: MNE's template subtraction aligns no sub-samples and leaves the first and last 15 volumes as they
-are; MNE computes in float64; our GLM also gives p, q and effect maps, with a second, unbiased fit."""
-
-Work = tuple[Callable[[], object], Callable[[object], object]]
-PAIRS: dict[str, tuple[Work, str, Work]] = {
-    "gradient artifact, 32 channels x 300 s x 5 kHz": (
-        (recording, our_gradient),
-        "MNE AAS (15, 15)",
-        (lambda: raw_of(recording()), mne_gradient),
-    ),
-    "5 kHz to 250 Hz, the same": (
-        (recording, our_decimation),
-        "MNE resample, polyphase",
-        (lambda: raw_of(recording()), mne_decimation),
-    ),
-    "GLM AR(1), 40 000 voxels x 300 volumes": ((volumes, our_glm), "nilearn run_glm ar1", (volumes, nilearn_glm)),
-    "smoothing 6 mm, 60 volumes 64x64x36": (
-        (images, our_smoothing),
-        "nilearn smooth_img",
-        (lambda: as_image(images()), nilearn_smoothing),
-    ),
-}
+KEPT = HERE / "results"
+ROWS = {row.name: row for row in (*rows_eeg.ROWS, *rows_maps.ROWS)}
+Measured = tuple[float, float, float, list[float]]
 
 
 def cpu() -> float:
@@ -167,46 +43,93 @@ def resident(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
-def child(work: Work, pipe) -> None:
-    warnings.simplefilter("ignore")
-    load, do = work
-    do(load())  # imports and compiled kernels are there from now on
-    data = load()
+def measure(side: Side, number: int) -> Measured:
+    """CPU seconds, wall seconds and peak MiB above the inputs of one run, and what it found."""
+    data = side.load(number)
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what an earlier run left must not hide what this one needs
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before, begun, clock = resident("VmRSS"), cpu(), time.perf_counter()
-    do(data)
-    pipe.send((cpu() - begun, time.perf_counter() - clock, resident("VmHWM") - before))
+    result = side.do(data)
+    spent, passed, peak = cpu() - begun, time.perf_counter() - clock, resident("VmHWM") - before
+    return spent * side.scale, passed * side.scale, peak, side.tell(result)
 
 
-def measure(work: Work) -> tuple[float, float, float]:
-    receive, send = multiprocessing.get_context("fork").Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=child, args=(work, send))
-    process.start()
-    found = receive.recv()
-    process.join()
-    return found
+def serve(row: str, peer: bool, pipe) -> None:
+    """Measure one side of a row whenever the pipe asks."""
+    warnings.simplefilter("ignore")
+    side = ROWS[row].peer if peer else ROWS[row].ours
+    if side.compiles:
+        side.do(side.load(0))
+    while (number := pipe.recv()) is not None:
+        pipe.send(measure(side, number))
+
+
+def run(row: Row) -> dict:
+    context = multiprocessing.get_context("spawn")
+    sides = [("ours", False), *([("peer", True)] if row.peer else [])]
+    pipes, processes = {}, []
+    for name, peer in sides:
+        pipes[name], theirs = context.Pipe()
+        processes.append(context.Process(target=serve, args=(row.name, peer, theirs)))
+        processes[-1].start()
+    found = {name: [] for name in pipes}
+    for number in range(row.runs):
+        for name, pipe in pipes.items():
+            pipe.send(number)
+            found[name].append(pipe.recv())
+            print(f"{row.name} {number + 1} of {row.runs}: {name} {found[name][-1][0]:.2f} s CPU", flush=True)
+    for pipe, process in zip(pipes.values(), processes, strict=True):
+        pipe.send(None)
+        process.join()
+    kept = {name: [statistics.median(one[part] for one in runs) for part in range(3)] for name, runs in found.items()}
+    told = {name: [one[3] for one in runs] for name, runs in found.items()}
+    return kept | {"agreement": row.agree(told["ours"], told["peer"]) if row.agree else ""}
+
+
+def line(row: Row, kept: dict) -> str:
+    ours, peer = kept["ours"], kept.get("peer")
+    ratio = peer[0] / ours[0] if peer else None
+    missed = [ratio is not None and ratio < row.least, row.memory_mib is not None and ours[2] > row.memory_mib]
+    asked = "; ".join(
+        filter(None, (f"ratio ≥ {row.least:.2g}" if row.least else "",
+                      f"≤ {row.memory_mib:.0f} MiB" if row.memory_mib else "")))  # fmt: skip
+    cells = [row.what, f"{ours[0]:.2f}", f"{peer[0]:.2f}" if peer else "", f"{ratio:.2f}" if ratio else ""]
+    cells += [f"{ours[2]:.0f}", f"{peer[2]:.0f}" if peer else "", row.peer.label if row.peer else "nobody offers it"]
+    verdict = "" if not asked else "DOES NOT HOLD" if any(missed) else "holds"
+    return f"| {' | '.join([*cells, kept['agreement'], asked, verdict, kept['commit']])} |"
+
+
+def table() -> str:
+    kept = {name: json.loads(path.read_text()) for name in ROWS if (path := KEPT / f"{name}.json").is_file()}
+    head = "what | ours CPU s | peer CPU s | peer / ours | ours MiB | peer MiB | peer | agreement | asked | verdict"
+    head += " | commit"
+    return "\n".join(
+        [
+            "# Benchmarks\n",
+            "Made by `make bench`: CPU seconds and peak memory above the inputs, median of five, one thread, ours and",
+            "the peer in turns in the same run. Each row names the commit whose code it was measured on.\n",
+            f"| {head} |",
+            "|---" * len(head.split("|")) + "|",
+            *(line(ROWS[name], one) for name, one in kept.items()),
+            *(f"\n{row.note}" for row in ROWS.values() if row.note and row.name in kept),
+            "",
+        ]
+    )
 
 
 def main() -> int:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
-    rows = [heading("Benchmarks", "make bench")]
-    rows += [
-        "CPU seconds and peak memory above the inputs (MiB), median of five, one thread, ours and the peer in turns.\n"
-    ]
-    rows += ["| what | ours CPU | peer CPU | ratio | ours MiB | peer MiB | peer |", "|---|---|---|---|---|---|---|"]
-    for what, (ours, peer, theirs) in PAIRS.items():
-        found = [(measure(ours), measure(theirs)) for _ in range(RUNS)]
-        (mine, _, mine_peak), (other, _, other_peak) = (
-            tuple(statistics.median(run[side][k] for run in found) for k in range(3)) for side in (0, 1)
-        )
-        rows.append(
-            f"| {what} | {mine:.2f} | {other:.2f} | {other / mine:.1f} | {mine_peak:.0f} | {other_peak:.0f} | {peer} |"
-        )
-        print(rows[-1], flush=True)
-    rows.append(NOT_THE_SAME)
-    (ROOT / "BENCHMARKS.md").write_text("\n".join(rows) + "\n")
-    return 0
+    if sys.argv[1:] == ["list"]:
+        print("\n".join(f"{name}: {row.what}" for name, row in ROWS.items()))
+        return 0
+    KEPT.mkdir(exist_ok=True)
+    for name in [] if sys.argv[1:] == ["table"] else sys.argv[1:] or ROWS:
+        stands_for = {"commit": commit(), "science": science_hash()}
+        (KEPT / f"{name}.json").write_text(json.dumps(run(ROWS[name]) | stands_for, indent=1) + "\n")
+    written = table()
+    (ROOT / "BENCHMARKS.md").write_text(written)
+    print(written)
+    return "DOES NOT HOLD" in written
 
 
 if __name__ == "__main__":

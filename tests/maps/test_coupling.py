@@ -45,6 +45,21 @@ def test_coupling_map__says_what_its_null_is(maps):
     assert float(maps["p_fwe"].min()) >= 1 / 200 - 1e-7
 
 
+def test_coupling_map__takes_every_distinct_shift_once(ds, maps):
+    got = coupling_map(ds, lags_s=LAGS, null="shift")
+    told = json.loads(str(got["null"].values))
+    assert (told["n"], told["smallest_p"]) == (
+        91,
+        0.01087,
+    )  # 120 volumes of 2 s, 15 left out on either side, 0 among them
+    assert "circular shifts" in told["method"]
+    assert np.isfinite(got["null_maximum"]).all()
+    np.testing.assert_allclose(got["statistic"].values, maps["statistic"].values, atol=1e-6)
+    truth = ds["truth_coupled"].values
+    assert (of_voxels(got["p_fwe"].sel(band="alpha", lag=0.0), ds)[truth] < 0.05).mean() > 0.5
+    assert (of_voxels(got["p_fwe"], ds)[..., ~truth] < 0.05).mean() < 0.01
+
+
 def test_coupling_map__null_seeds_give_no_family():
     found = [
         float(coupling_map(analysis_dataset(seed, channels=6, task=0.7), lags_s=LAGS)["p_fwe"].min()) < 0.05
