@@ -47,7 +47,7 @@ pictures: $(VENV)/.demo  ## the pictures of the README, drawn from the demo stud
 	$(BIN)/python tests/pictures/pictures.py
 
 lock: $(BIN)/uv  ## resolve the pins again, without torch
-	$(BIN)/uv pip compile --quiet --python-version 3.11 pyproject.toml --extra cloud --extra test --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --python-version 3.11 pyproject.toml --extra cloud --extra hub --extra lab --extra test --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --output-file constraints.txt
 
 $(BIN)/uv:
@@ -61,7 +61,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the pinned packages and the test tools into $(VENV)"
-	@$(INSTALL) --editable '.[train,cloud,test]'
+	@$(INSTALL) --editable '.[train,cloud,hub,test]'
 	@$(BIN)/python -m multimap_kernel.kernelspec install >/dev/null
 	@touch $@ $(VENV)/.demo
 $(BIN)/helm: .ci/helm | $(VENV)/.test

@@ -1,16 +1,13 @@
 """The rendered admission policies, their CEL evaluated: what a notebook may have made, and what it may not."""
 
-import copy
-
 import celpy
 import pytest
 from celpy.adapter import json_to_cel
+from policies import CLUSTER, USERNAME, changed, refusals, request
 
 pytestmark = pytest.mark.platform
 REGISTRY = "europe-west1-docker.pkg.dev/my-project/multimap/"
 IMAGE = f"{REGISTRY}lab@sha256:{'a' * 64}"
-USERNAME = "hub.jupyter.org/username"
-TOKEN = "authentication.kubernetes.io/pod-"
 POD = {
     "metadata": {"name": "mm-alice-worker", "labels": {USERNAME: "alice", "dask.org/component": "worker"}},
     "spec": {
@@ -23,41 +20,6 @@ POD = {
         "volumes": [{"name": "scratch", "emptyDir": {}}],
     },
 }
-CLUSTER = {
-    "metadata": {
-        "name": "mm-alice-1",
-        "labels": {USERNAME: "alice"},
-        "annotations": {"multimap.org/expires": "1800000000", "multimap.org/owner": "lab/jupyter-alice/u-1"},
-    },
-    "spec": {
-        "idleTimeout": 1800,
-        "worker": {"replicas": 4, "spec": {"serviceAccountName": "multimap-team-lab", "containers": []}},
-        "scheduler": {"spec": {"serviceAccountName": "multimap-team-lab", "containers": []}},
-    },
-}
-
-
-def request(pod="jupyter-alice", uid="u-1", account="system:serviceaccount:lab:multimap-team-lab", operation="CREATE"):
-    extra = {f"{TOKEN}name": [pod], f"{TOKEN}uid": [uid]} if pod else {}
-    return {"operation": operation, "userInfo": {"username": account, "extra": extra}}
-
-
-def refusals(policy, thing, asked, old=None):
-    """Messages of the validations of a policy that are not true; none if its conditions do not hold."""
-    known = {"object": json_to_cel(thing), "oldObject": json_to_cel(old), "request": json_to_cel(asked)}
-    spec = policy["spec"]
-    if not all(evaluate(condition["expression"], known) for condition in spec.get("matchConditions", [])):
-        return []
-    variables = {}
-    for variable in spec.get("variables", []):
-        variables[celpy.celtypes.StringType(variable["name"])] = evaluate(variable["expression"], known)
-        known["variables"] = celpy.celtypes.MapType(variables)
-    return [one["message"] for one in spec["validations"] if not evaluate(one["expression"], known)]
-
-
-def evaluate(expression, known):
-    environment = celpy.Environment()
-    return environment.program(environment.compile(expression)).evaluate(known)
 
 
 @pytest.fixture
@@ -68,19 +30,6 @@ def pods(everything, find):
 @pytest.fixture
 def clusters(everything, find):
     return find(everything, "ValidatingAdmissionPolicy", "multimap-clusters-lab")
-
-
-def changed(thing, *path, to):
-    """A copy with one part exchanged; None removes it."""
-    new = copy.deepcopy(thing)
-    inner = new
-    for step in path[:-1]:
-        inner = inner[step]
-    if to is None:
-        del inner[path[-1]]
-    else:
-        inner[path[-1]] = to
-    return new
 
 
 def test_pod__of_a_worker_is_let_in(pods):
