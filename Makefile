@@ -36,7 +36,7 @@ test-browser: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m browser
 test-batch: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m batch
-test-platform: $(VENV)/.test $(BIN)/helm
+test-platform: $(VENV)/.test $(BIN)/helm $(VENV)/.proxy
 	$(BIN)/pytest -q -m platform
 
 validate: $(VENV)/.test  ## many seeds and large data; writes VALIDATION.md
@@ -66,6 +66,11 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@ $(VENV)/.demo
 $(BIN)/helm: .ci/helm | $(VENV)/.test
 	@$(BIN)/python .ci/helm $@
+$(VENV)/.proxy:
+	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq npm >/dev/null; } \
+	  || { echo "the tests of the hub need npm: install it, for instance apt-get install npm"; exit 1; }
+	@npm install --silent --prefix $(VENV)/node configurable-http-proxy@5.2.0
+	@touch $@
 $(VENV)/.chromium:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 	  || { echo "the browser tests need chromium: install it, for instance apt-get install chromium"; exit 1; }
