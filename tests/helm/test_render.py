@@ -181,3 +181,38 @@ def test_node_pools__spot_is_for_workers_alone(everything, find):
     (taint,) = pools["workers"]["nodeConfig"]["taint"]
     assert taint == {"key": "k8s.dask.org_dedicated", "value": "worker", "effect": "NO_SCHEDULE"}
     assert all(pool["nodeConfig"]["workloadMetadataConfig"] == {"mode": "GKE_METADATA"} for pool in pools.values())
+
+
+def notes(helm, *options):
+    """What is printed after an installation; nothing is installed."""
+    done = helm("install", "--dry-run=client", *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
+def test_notes__print_the_commands_for_each_google_resource(helm, everything):
+    told = notes(helm, "--values", EVERYTHING, "--set", "gcp.configConnector.enabled=false")
+    for thing in everything:
+        name, spec = thing["metadata"]["name"], thing["spec"] if is_custom(thing) else {}
+        if thing["kind"] == "StorageBucket":
+            assert f"gcloud storage buckets create gs://{name} " in told
+            for rule in spec["lifecycleRule"]:
+                assert all(str(days) in told for days in rule["condition"].values() if isinstance(days, int))
+        elif thing["kind"] == "IAMServiceAccount":
+            assert f"gcloud iam service-accounts create {name} " in told
+        elif thing["kind"] == "ContainerNodePool":
+            (line,) = (line for line in told.splitlines() if f"node-pools create {name} " in line)
+            assert ("--spot" in line) is spec["nodeConfig"]["spot"]
+            assert f"--total-max-nodes {spec['autoscaling']['totalMaxNodeCount']}" in line
+        elif thing["kind"] == "IAMPartialPolicy":
+            for binding in spec["bindings"]:
+                assert binding["role"].removeprefix("roles/") in told
+                assert binding.get("condition", {}).get("expression", "") in told
+
+
+def test_notes__are_a_checklist_without_commands_that_are_not_needed(helm):
+    told = notes(helm, "--values", EVERYTHING)
+    assert told.count("[ ]") == 6
+    assert "gcloud storage" not in told
+    assert "Images are named by the tag" not in told
+    assert "lab.example.org must point to" in told

@@ -26,6 +26,7 @@ c.JupyterHub.services = [{{"name": "smoke", "api_token": {token!r}}}]
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "simple"
+c.Spawner.http_timeout = c.Spawner.start_timeout = 300
 c.Spawner.args = ["--allow-root", "--ServerApp.root_dir={folder}"]
 c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
@@ -83,7 +84,7 @@ def hub(tmp_path_factory):
 def smoke(hub, notebook):
     places = {**os.environ, "HUB": hub, "TOKEN": TOKEN, "SMOKE_USER": "multimap-smoke"}
     words = [sys.executable, SCRIPT, notebook]
-    return subprocess.run(words, env=places, capture_output=True, text=True, check=False, timeout=400)
+    return subprocess.run(words, env=places, capture_output=True, text=True, check=False, timeout=550)
 
 
 def test_smoke__runs_its_notebook_through_the_hub_and_stops_the_server(hub):

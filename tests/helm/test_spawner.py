@@ -161,6 +161,14 @@ def test_profiles__are_read_anew_at_each_spawn(mounted, settings):
     assert [one["slug"] for one in offered("sleep")] == ["small", "large"]
 
 
+def test_team__of_nobody_is_refused_if_no_team_is_for_everybody(mounted):
+    stranger = SimpleNamespace(user=SimpleNamespace(name="eve", groups=[]))
+    teams = [{"name": "sleep", "groups": ["sleep"]}, {"name": "rest", "groups": []}]
+    assert mounted["team_of"](stranger, teams)["name"] == "rest"
+    with pytest.raises(PermissionError, match="eve must be in a group of a team, found no group"):
+        mounted["team_of"](stranger, teams[:1])
+
+
 def test_policy__is_made_once_a_person_and_valid(mounted, settings):
     _, made = asyncio.run(spawned(mounted, settings, "small"))
     assert [path for path, _ in made] == ["/apis/networking.k8s.io/v1/namespaces/multimap-compute/networkpolicies"] * 2

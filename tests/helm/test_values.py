@@ -1,5 +1,6 @@
 """The values that we set of charts we cannot have here, and the versions that must go together; needs no helm."""
 
+import ast
 import json
 import re
 from importlib.metadata import version
@@ -50,3 +51,20 @@ def test_files__of_the_hub_are_told_apart_by_name():
     folders = [CHART / "files" / name for name in ("hub", "kubernetes")]
     names = [path.name for folder in folders for path in folder.glob("*.py")]
     assert len(names) == len(set(names)) > 0
+
+
+def top_names(path):
+    """What the code of a file defines at its top, which all mounted files share."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def test_files__of_the_hub_do_not_take_each_other_s_names():
+    """JupyterHub's chart executes them all in one namespace: a second `settings` would replace the first."""
+    files = [path for name in ("hub", "kubernetes") for path in (CHART / "files" / name).glob("*.py")]
+    names = [(name, path.name) for path in files for name in set(top_names(path))]
+    taken = {name for name, _ in names}
+    assert len(names) == len(taken), sorted(names)

@@ -130,7 +130,7 @@ projects/{{ .Values.project }}/locations/{{ .Values.region }}/keyRings/multimap/
 {{- range .Values.teams }}{{ $raw = append $raw (printf "%sraw/" .prefix) }}{{ $runs = append $runs (printf "%sruns/" .prefix) }}{{ end }}
 {{- $key := include "multimap.keyName" . }}
 {{- $nodes := printf "multimap-nodes@%s.iam.gserviceaccount.com" .Values.project }}
-  gcloud config set project {{ .Values.project }}
+  export CLOUDSDK_CORE_PROJECT={{ .Values.project }}
   NUMBER=$(gcloud projects describe {{ .Values.project }} --format 'value(projectNumber)')
   # the key, and who may use it
   gcloud kms keyrings create multimap --location {{ .Values.region }}

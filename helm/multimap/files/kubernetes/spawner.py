@@ -26,9 +26,15 @@ def settings():
 
 
 def team_of(spawner, teams):
-    """The first team that has a group of this person, or the first team of all."""
+    """The first team that has a group of this person, else the first that is for everybody; an error if there is none."""
     groups = {group.name for group in spawner.user.groups}
-    return next((team for team in teams if groups & set(team["groups"])), teams[0])
+    own = [team for team in teams if groups & set(team["groups"])] or [team for team in teams if not team["groups"]]
+    if not own:
+        raise PermissionError(
+            f"{spawner.user.name} must be in a group of a team, found {', '.join(sorted(groups)) or 'no group'}; "
+            "an administrator can add you to one"
+        )
+    return own[0]
 
 
 def profiles(spawner):

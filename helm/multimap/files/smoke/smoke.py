@@ -44,7 +44,9 @@ async def start():
     end = time.monotonic() + SPAWN_S
     while time.monotonic() < end:
         servers = (await ask("GET", f"/hub/api/users/{USER}"))["servers"]
-        if servers.get("", {}).get("ready"):
+        if "" not in servers:
+            raise RuntimeError("the server must start, found that the hub gave it up; look at the log of the hub")
+        if servers[""]["ready"]:
             return
         await asyncio.sleep(2)
     raise RuntimeError(f"the server must be ready within {SPAWN_S} s, found {json.dumps(servers)}")
