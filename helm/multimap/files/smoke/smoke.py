@@ -19,7 +19,7 @@ HUB = os.environ["HUB"].rstrip("/")
 USER = os.environ["SMOKE_USER"]
 SIGN = {"Authorization": f"token {os.environ['TOKEN']}"}
 SPAWN_S = 900  # a node may have to be made
-CELL_S = 300
+CELL_S = 600
 
 
 async def ask(method, path, body=None, allowed=()):
