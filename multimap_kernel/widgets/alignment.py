@@ -31,7 +31,7 @@ from multimap_kernel.widgets.review import Review
 
 Json = Any
 _FOLDER = Path(__file__).parent
-_MODULES = ("draw", "timeline", "traces", "actions", "alignment")
+_MODULES = ("draw", "timeline", "traces", "actions", "moves", "alignment")
 FIRST_S, COLUMNS = 12.0, 1200
 """Length of the window that is shown first, and its columns at most."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import fsspec
@@ -76,8 +77,13 @@ class Review:
     @property
     def clock(self) -> Alignment:
         """The clock that times are shown by: the one that holds, else the last one applied, else that of the EEG."""
-        known = self.judgement.alignment or self.applied
-        return known or Alignment(0.0, (0.0, 0.0), 0.0, (), float(self.bold.attrs["repetition_time"]), self.marker, 0)
+        if self.judgement.alignment:
+            return self.judgement.alignment
+        if self.applied:
+            return replace(self.applied, verdict="none", reasons=(self.judgement.fault,))
+        period = float(self.bold.attrs["repetition_time"])
+        told = (self.judgement.fault,)
+        return Alignment(0.0, (0.0, 0.0), 0.0, (), period, self.marker, 0, verdict="none", reasons=told)
 
     @property
     def markers(self) -> np.ndarray:

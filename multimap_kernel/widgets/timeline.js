@@ -167,9 +167,7 @@ function drawHeart(context, box, time, { theme, data, name, unit }) {
   return panel;
 }
 
-function drawCarpet(context, box, time, { theme, clocks, data, name, unit }) {
-  const panel = frame(box, time, [0, 1]);
-  const volumes = data.carpet.length / data.rows;
+function carpetPicture(data, volumes) {
   const image = new ImageData(volumes, data.rows);
   for (let row = 0; row < data.rows; row += 1) {
     for (let volume = 0; volume < volumes; volume += 1) {
@@ -179,8 +177,15 @@ function drawCarpet(context, box, time, { theme, clocks, data, name, unit }) {
   }
   const picture = new OffscreenCanvas(volumes, data.rows);
   picture.getContext("2d").putImageData(image, 0, 0);
+  return picture;
+}
+
+function drawCarpet(context, box, time, { theme, clocks, data, name, unit }) {
+  const panel = frame(box, time, [0, 1]);
+  const volumes = data.carpet.length / data.rows;
+  data.picture ??= carpetPicture(data, volumes);
   const x = panel.x(0);
-  context.drawImage(picture, x, box.top, panel.x(volumes * clocks.repetition_time) - x, box.height);
+  context.drawImage(data.picture, x, box.top, panel.x(volumes * clocks.repetition_time) - x, box.height);
   leftAxis(context, panel, theme, name, unit, []);
   return panel;
 }

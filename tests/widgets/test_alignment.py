@@ -86,6 +86,8 @@ def test_review__of_a_session_that_never_got_past_ingest(study, review):
     assert stuck.judgement.alignment is None
     assert "must come once per volume" in panels.clocks_of(stuck)["fault"]
     assert panels.window_of(stuck, 0.0, 5.0, 100)["before"]["columns"] > 40
+    assert (stuck.clock.verdict, stuck.clock.offset_s) == ("none", 0.0)  # not "good" for want of a residual
+    assert "image/png" in AlignmentWidget(stuck)._repr_mimebundle_()[0]
     stuck.undo()
     assert stuck.judgement.alignment.verdict == "good"
     with pytest.raises(InputError, match=r"sub-09_task-x of study 'mine' .* must have been ingested"):
