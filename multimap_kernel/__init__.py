@@ -59,6 +59,7 @@ _HOME = {
     "fixed_effects": "maps.members",
     "group_map": "maps.group",
     "show": "view.embed",
+    "PickedTime": "view.picked",
     "map_layers": "view.layers",
     "alignment_figure": "view.figures",
     "motion_figure": "view.figures",

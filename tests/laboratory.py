@@ -19,12 +19,21 @@ KERNEL_IS_THERE = """() => {
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets.flatMap(
   (cell) => cell.model.type === "code" ? [cell.model.outputs.toJSON()] : [])"""
+THEME = "(name) => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
 
 
 @contextmanager
-def started(folder: Path, notebooks: Path, store: Path, *, theme: str = "Light") -> Iterator[str]:
+def started(
+    folder: Path,
+    notebooks: Path,
+    store: Path,
+    *,
+    theme: str = "Light",
+    prefix: str = "/some/prefix/",
+    environment: dict[str, str] | None = None,
+) -> Iterator[str]:
     """Run JupyterLab on a folder of notebooks; gives an address with room for the notebook's name."""
-    token, prefix = secrets.token_hex(), "/some/prefix/"
+    token = secrets.token_hex()
     command = [
         *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"),
         *("--ServerApp.port=0", f"--ServerApp.base_url={prefix}", f"--IdentityProvider.token={token}"),
@@ -32,6 +41,7 @@ def started(folder: Path, notebooks: Path, store: Path, *, theme: str = "Light")
     ]
     environment = {
         **os.environ,
+        **(environment or {}),
         **{f"JUPYTER_{name.upper()}_DIR": str(folder / name) for name in ("config", "data", "runtime")},
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),

@@ -66,11 +66,13 @@ def activation(grid: str = "ras", *, planted: bool = True, noise: float = 1.0) -
     maps = [(one, null[index]) for index, one in zip(np.ndindex(2, 2), statistic.reshape(4, *mask.shape), strict=True)]
     p_fwe = np.reshape([family_wise_p(one, members) for one, members in maps], statistic.shape)
     p_fwe = np.where(mask, p_fwe, np.nan).astype(np.float32)
+    q_fdr = np.where(mask, np.where(np.abs(statistic) > 4.0, 0.01, 0.5), np.nan)  # noise ends at 3.5
     dims = ("condition", "modality", "z", "y", "x")
     return xr.Dataset(
         {
             "statistic": (dims, statistic),
             "p_fwe": (dims, p_fwe),
+            "q_fdr": (dims, q_fdr),
             "null_maximum": (("condition", "modality", "permutation"), null),
             "mask": (("z", "y", "x"), mask),
         },
@@ -111,6 +113,39 @@ def coupling(grid: str = "ras") -> xr.Dataset:
         },
         {"space": "native"},
     )
+
+
+def series(grid: str = "las", *, volumes: int = 60, repetition_time: float = 2.0) -> xr.Dataset:
+    """BOLD of the head, 1000 everywhere; left motor cortex rises by 3 % in each event, the EEG predicts half of it."""
+    affine, shape = GRIDS[grid]
+    world = world_grid(affine, shape)
+    mask = head(world) > 0
+    time = repetition_time * np.arange(volumes)
+    onset = np.arange(10.0, time[-1], 40.0)
+    active = ((time[:, None] >= onset) & (time[:, None] < onset + 16.0)).any(1)
+    response = 30.0 * active[:, None] * (blob(world, LEFT_MOTOR, height=1.0)[mask] > 0.5)
+    prediction = np.where((time >= 50)[:, None] & (time < 58)[:, None], np.nan, response / 2)
+    return xr.Dataset(
+        {
+            "series": (("time", "voxel"), (1000.0 + response).astype(np.float32)),
+            "prediction": (("time", "voxel"), prediction.astype(np.float32)),
+            "mask": (("z", "y", "x"), mask),
+            "event_onset": ("event", onset),
+            "event_duration": ("event", np.full(onset.size, 16.0)),
+            "event_condition": ("event", ["hand", "rest"] * (onset.size // 2) + ["hand"] * (onset.size % 2)),
+        },
+        {"time": time, "affine": affine_coordinate(affine)},
+        {"space": "native", "repetition_time": repetition_time, "clock": "scanner"},
+    )
+
+
+def volumes(grid: str = "las", *, count: int = 20, repetition_time: float = 2.0) -> xr.Dataset:
+    """Volumes of the head that grow darker: volume i has 1 - i / count of the first one's values."""
+    affine, shape = GRIDS[grid]
+    image = head(world_grid(affine, shape))
+    bold = image * (1 - np.arange(count, dtype=np.float32) / count)[:, None, None, None]
+    ds = xr.Dataset({"bold": (("time", "z", "y", "x"), bold)}, {"affine": affine_coordinate(affine)})
+    return ds.assign_attrs(space="native", repetition_time=repetition_time)
 
 
 def alignment() -> Alignment:

@@ -14,8 +14,9 @@ from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store
 from multimap_kernel.pipeline import background, open_session, sessions_of
 from multimap_kernel.schema import InputError
-from multimap_kernel.view.embed import serve, wait_for_interrupt
 from multimap_kernel.view.layers import map_layers
+from multimap_kernel.view.serving import serve, wait_for_interrupt
+from multimap_kernel.view.volumes import make_volumes
 
 
 def show(store: Store, session: str, recipe: str, port: int) -> int:
@@ -27,8 +28,9 @@ def show(store: Store, session: str, recipe: str, port: int) -> int:
         )
     tree = open_session(store.root, store.study, session, recipe)
     maps = [tree[f"map/{kind}"].to_dataset() for kind in ("activation", "coupling") if kind in tree["map"].children]
-    anatomy = background(maps[0], tree["realign"].to_dataset())
-    _, url = serve(map_layers(maps, anatomy=anatomy), port=port)
+    layers = map_layers(maps, anatomy=background(maps[0], tree["realign"].to_dataset()))
+    series = tree["features"].to_dataset().assign(prediction=tree["fuse"]["prediction"])
+    _, url = serve(layers, series=series, volumes=make_volumes(tree["normalise"].to_dataset()), port=port)
     OUT.print(f"{session}: [bold]{url}[/bold]\nCtrl-C ends it", soft_wrap=True)
     wait_for_interrupt()
     return 0

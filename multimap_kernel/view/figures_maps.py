@@ -15,6 +15,7 @@ from multimap_kernel.schema import Fit, SchemaError
 from multimap_kernel.view.figures import BLUE, GREY
 from multimap_kernel.view.layers import Layer
 from multimap_kernel.view.scene import NEGATIVE, POSITIVE, peak_position
+from multimap_kernel.view.volumes import Volumes
 
 _STEP = 1.5  # mm per pixel of the slices
 _WIDTH = 10.0  # inches
@@ -65,6 +66,30 @@ def map_figure(layers: Sequence[Layer], *, slices: int = 7) -> Figure:
     return figure
 
 
+def volume_figure(layers: Sequence[Layer], volumes: Volumes | None = None, *, slices: int = 7) -> Figure:
+    """Draw one row of slices of what is there without a map: the anatomy, else the first volume of the run.
+
+    Raises
+    ------
+    SchemaError
+        If there is neither.
+    """
+    grey = next((layer for layer in layers if layer.kind == "grey"), None)
+    if grey is None and volumes is not None:
+        first = volumes[:, :, :, 0:1][..., 0]
+        grey = Layer("volume-0", "first volume", first, volumes.affine, "grey", limits=volumes.limits)
+    if grey is None:
+        raise SchemaError("volume_figure", ["there must be a map, an anatomy or volumes to draw, found none"])
+    low, high = _extent(grey)
+    row = _WIDTH * (high[1] - low[1]) / (slices * (high[0] - low[0]))
+    figure = Figure(figsize=(_WIDTH, row + 0.35))
+    axes = figure.add_axes((0.0, 0.0, 1.0, row / (row + 0.35)))
+    margin = 0.1 * (high[2] - low[2])
+    _draw_slices(axes, None, grey, np.linspace(low[2] + margin, high[2] - margin, slices), low, high)
+    figure.text(0.008, 1 - 0.22 / (row + 0.35), grey.title, fontsize=10.5, fontweight="bold")
+    return figure
+
+
 def _extent(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest world position (3,), mm, of what is not 0, with a rim."""
     index = np.argwhere(layer.values != 0) if np.any(layer.values) else np.array([[0, 0, 0], layer.values.shape])
@@ -84,19 +109,19 @@ def _cuts(layer: Layer, low: float, high: float, slices: int) -> np.ndarray:
 
 
 def _draw_slices(
-    axes: Axes, layer: Layer, grey: Layer | None, cuts: np.ndarray, low: np.ndarray, high: np.ndarray
+    axes: Axes, layer: Layer | None, grey: Layer | None, cuts: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> None:
     x, y = np.arange(low[0], high[0], _STEP), np.arange(low[1], high[1], _STEP)
     grid = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], cuts[:, None, None]), -1)
-    value = np.hstack(list(layer.at(grid)))
     if grey is None:
-        axes.imshow(np.full(value.shape, 0.15), cmap="gray", vmin=0, vmax=1, origin="lower")
+        axes.imshow(np.full((y.size, x.size * len(cuts)), 0.15), cmap="gray", vmin=0, vmax=1, origin="lower")
     else:
         ground = np.hstack(list(grey.at(grid, order=1)))
         axes.imshow(ground, cmap="gray", vmin=grey.limits[0], vmax=1.1 * grey.limits[1], origin="lower")
-    shown = np.ma.masked_where(np.abs(value) < layer.threshold, value)
-    limit = layer.limits[1]
-    axes.imshow(shown, cmap=_colours(layer), vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
+    if layer is not None:
+        value, limit = np.hstack(list(layer.at(grid))), layer.limits[1]
+        passing = np.ma.masked_where(np.abs(value) < layer.threshold, value)
+        axes.imshow(passing, cmap=_colours(layer), vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
     axes.set_axis_off()
     for number, cut in enumerate(cuts):
         left, middle = number * x.size, y.size / 2
@@ -113,6 +138,8 @@ def _draw_bar(axes: Axes, layer: Layer) -> None:
     if threshold > 0.85 * limit:  # the labels of threshold and limit would touch
         ticks = [-threshold, 0.0, threshold]
     bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", "−") for tick in ticks], fontsize=8)
+    if layer.fdr_threshold is not None and layer.fdr_threshold <= limit:
+        bar.ax.hlines([-layer.fdr_threshold, layer.fdr_threshold], 0, 1, color=GREY, linewidth=1, linestyle=(0, (2, 1)))
     axes.set_title(layer.statistic, fontsize=9, pad=4)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -15,8 +15,8 @@ import zarr
 from scipy import ndimage
 from zarr.codecs import ZstdCodec
 
-from multimap_kernel.maps.inference import critical_value, smallest_p
 from multimap_kernel.schema import SchemaError, affine_matrix, require
+from multimap_kernel.view.boundary import Boundary, find_boundary
 
 _GRID = ("z", "y", "x")
 
@@ -41,6 +41,8 @@ class Layer:
         Kind of the statistic (``t``, ``z``, ``r``, ``delta_r2``), empty for anatomy.
     threshold
         A heat layer is transparent where ``|value| < threshold``.
+    fdr_threshold
+        Smallest ``|value|`` with ``q_fdr < alpha``; None if no voxel has it.
     limits
         Values of the first and the last colour; for a heat layer those of ``|value|``.
     space
@@ -48,7 +50,7 @@ class Layer:
     passes
         Whether any voxel has ``p_fwe < alpha``.
     alpha
-        Family-wise error rate that the threshold stands for.
+        Error rate that the thresholds stand for, family-wise and of false discoveries.
     null
         How p was found, with the members of the null and the smallest p that they allow.
     note
@@ -62,6 +64,7 @@ class Layer:
     kind: Literal["grey", "heat"]
     statistic: str = ""
     threshold: float = 0.0
+    fdr_threshold: float | None = None
     limits: tuple[float, float] = (0.0, 1.0)
     space: str = "native"
     passes: bool = False
@@ -76,6 +79,11 @@ class Layer:
         return np.asarray(ndimage.map_coordinates(self.values, index, order=order, cval=0.0))
 
     @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of voxels along x, y and z."""
+        return self.values.shape
+
+    @property
     def legend(self) -> str:
         """Where the colours start, and why there."""
         level = f"{self.alpha:g}".lstrip("0")
@@ -85,42 +93,6 @@ class Layer:
         return (
             f"nothing passes p_fwe < {level}: threshold |{self.statistic}| {self.threshold:.3g}, largest {largest:.3g}"
         )
-
-
-class Boundary(NamedTuple):
-    """Threshold of a map, and whether any voxel reaches it."""
-
-    threshold: float
-    passes: bool
-
-
-def find_boundary(statistic: np.ndarray, p_fwe: np.ndarray, null_maximum: np.ndarray, alpha: float) -> Boundary:
-    """Find the value of ``|statistic|`` from which on ``p_fwe < alpha``.
-
-    The smallest value that passes; if none does, the value that one voxel would have needed.
-
-    Parameters
-    ----------
-    statistic, p_fwe : (...)
-        The map; NaN outside the mask.
-    null_maximum : (permutation,)
-        Largest ``|statistic|`` of each member of the null; empty or NaN where p is parametric.
-    alpha
-        Family-wise error rate.
-
-    Returns
-    -------
-    The boundary. If nothing passes it never lies below the map's largest value, so that nothing is shown; without a
-    null, or with one too small for ``alpha``, it lies just above it.
-    """
-    size = np.abs(statistic)
-    passing = size[p_fwe < alpha]
-    if passing.size:
-        return Boundary(float(passing.min()), passes=True)
-    members = int(np.isfinite(null_maximum).sum())
-    needed = critical_value(np.abs(null_maximum), alpha) if members and smallest_p(members) <= alpha else 0.0
-    largest = np.float32(np.nanmax(size, initial=0.0))
-    return Boundary(max(needed, float(np.nextafter(largest, np.float32(np.inf)))), passes=False)
 
 
 def map_layers(
@@ -183,13 +155,13 @@ def _activation_layers(ds: xr.Dataset, alpha: float) -> Iterator[Layer]:
     for condition in ds["condition"].values.tolist():
         for modality in ds["modality"].values.tolist():
             one = ds.sel(condition=condition, modality=modality)
-            found = find_boundary(one["statistic"].values, one["p_fwe"].values, _null_of(one), alpha)
+            found = find_boundary(one, _null_of(one), alpha)
             yield _heat_layer(one, one["statistic"], ("activation", condition, modality), found, alpha=alpha)
 
 
 def _coupling_layers(ds: xr.Dataset, alpha: float) -> Iterator[Layer]:
     # one family over voxels, channels, bands and lags: one threshold for all bands
-    family = find_boundary(ds["statistic"].values, ds["p_fwe"].values, _null_of(ds), alpha)
+    family = find_boundary(ds, _null_of(ds), alpha)
     for band in ds["band"].values.tolist():
         one = ds.sel(band=band)
         values = one["statistic"].values
@@ -214,6 +186,7 @@ def _heat_layer(
         kind="heat",
         statistic=kind,
         threshold=found.threshold,
+        fdr_threshold=found.fdr_threshold,
         limits=(found.threshold, max(float(np.abs(values).max()), 1.25 * found.threshold)),
         space=ds.attrs.get("space", "native"),
         passes=found.passes,
@@ -256,7 +229,7 @@ def viewer_zarr(layers: Sequence[Layer], folder: str | Path) -> Path:
     Returns
     -------
     The folder. Attribute ``multimap`` of each array: ``affine``, ``space``, ``statistic_kind``, ``threshold``,
-    ``limits``, ``title``, ``null``, ``note``.
+    ``fdr_threshold``, ``alpha``, ``passes``, ``limits``, ``title``, ``null``, ``note``.
     """
     group = zarr.create_group(store=Path(folder), zarr_format=3)
     for layer in layers:
@@ -280,6 +253,9 @@ def _attributes(layer: Layer) -> dict[str, Any]:
         "space": layer.space,
         "statistic_kind": layer.statistic,
         "threshold": layer.threshold,
+        "fdr_threshold": layer.fdr_threshold,
+        "alpha": layer.alpha,
+        "passes": layer.passes,
         "limits": list(layer.limits),
         "title": layer.title,
         "null": layer.null,

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from multimap_kernel.schema import InputError
 from multimap_kernel.view.layers import Layer
+from multimap_kernel.view.volumes import Volumes
 
 POSITIVE = ((0.80, 0.12, 0.10), (0.98, 0.55, 0.13), (1.00, 0.96, 0.55))
 """Colours (RGB) of positive values from the threshold up; red to yellow reads as such to colour-blind eyes."""
@@ -18,7 +20,7 @@ NEGATIVE = ((0.13, 0.25, 0.80), (0.20, 0.60, 0.95), (0.70, 0.98, 1.00))
 """Colours of negative values from the threshold down."""
 
 _HALF = math.sqrt(0.5)
-_PLANES = {
+PLANES = {
     "axial": (1.0, 0.0, 0.0, 0.0),
     "coronal": (_HALF, 0.0, 0.0, -_HALF),
     "sagittal": (0.5, 0.5, -0.5, -0.5),
@@ -61,7 +63,9 @@ def peak_position(layer: Layer) -> np.ndarray:
     return np.asarray(layer.affine @ np.array([*index, 1.0]))[:3]
 
 
-def viewer_state(layers: Sequence[Layer], sources: Mapping[str, str], *, shown: str = "") -> dict[str, Any]:
+def viewer_state(
+    layers: Sequence[Layer], sources: Mapping[str, str], *, shown: str = "", volumes: Volumes | None = None
+) -> dict[str, Any]:
     """Make the state that a Neuroglancer client draws: three planes through the peak of the map that is shown.
 
     Parameters
@@ -69,9 +73,11 @@ def viewer_state(layers: Sequence[Layer], sources: Mapping[str, str], *, shown: 
     layers
         Anatomy first; all but one heat layer start hidden, because maps that overlap hide one another.
     sources
-        Name of each layer to the address of its data.
+        Name of each layer, and of the volumes, to the address of its data.
     shown
         Name of the heat layer shown first; if empty, the first that passes its threshold, else the first.
+    volumes
+        Volumes of a run below the maps, with time as a fourth axis; hidden at first if there is an anatomy.
 
     Returns
     -------
@@ -79,14 +85,22 @@ def viewer_state(layers: Sequence[Layer], sources: Mapping[str, str], *, shown: 
     """
     heat = [layer for layer in layers if layer.kind == "heat"]
     first = next((one for one in heat if one.name == shown), None)
-    first = first or next((one for one in heat if one.passes), heat[0] if heat else layers[0])
-    names = [layer.name for layer in layers]
+    first = first or next((one for one in heat if one.passes), heat[0] if heat else None)
+    images = [_layer_state(one, sources[one.name], visible=one.kind == "grey" or one is first) for one in layers]
+    start = [*(_start(first or next(iter(layers), volumes)))]
+    dimensions = {name: list(_MILLIMETRE) for name in "xyz"}
+    if volumes is not None:
+        hidden = any(one.kind == "grey" for one in layers)
+        images.insert(0, _volumes_state(volumes, sources[volumes.name], visible=not hidden))
+        start.append(0.5)  # in the middle of the first volume
+        dimensions["t"] = [volumes.repetition_time, "s"]
+    names = [image["name"] for image in images]
     return {
-        "dimensions": {name: list(_MILLIMETRE) for name in "xyz"},
-        "position": _start(first).tolist(),
+        "dimensions": dimensions,
+        "position": start,
         "crossSectionScale": 0.65,  # mm per pixel of the screen: a head fits in a third of a window
-        "layers": [_layer_state(one, sources[one.name], visible=one.kind == "grey" or one is first) for one in layers],
-        "layout": {"type": "row", "children": [_plane(names, turn) for turn in _PLANES.values()]},
+        "layers": images,
+        "layout": {"type": "row", "children": [_plane(names, turn) for turn in PLANES.values()]},
         "crossSectionBackgroundColor": "#000000",
         "showDefaultAnnotations": False,
         "showAxisLines": True,
@@ -94,11 +108,13 @@ def viewer_state(layers: Sequence[Layer], sources: Mapping[str, str], *, shown: 
     }
 
 
-def _start(layer: Layer) -> np.ndarray:
-    if layer.kind == "heat" and np.any(layer.values):
-        return peak_position(layer)
-    middle = (np.array(layer.values.shape) - 1) / 2
-    return np.asarray(layer.affine @ np.array([*middle, 1.0]))[:3]
+def _start(image: Layer | Volumes | None) -> list[float]:
+    if image is None:
+        raise InputError("there must be a map, an anatomy or volumes to show, found none")
+    if isinstance(image, Layer) and image.kind == "heat" and np.any(image.values):
+        return [float(one) for one in peak_position(image)]
+    middle = (np.array(image.grid) - 1) / 2
+    return [float(one) for one in (image.affine @ np.array([*middle, 1.0]))[:3]]
 
 
 def _plane(names: list[str], turn: tuple[float, ...]) -> dict[str, Any]:
@@ -111,21 +127,42 @@ def _plane(names: list[str], turn: tuple[float, ...]) -> dict[str, Any]:
 
 
 def _layer_state(layer: Layer, source: str, *, visible: bool) -> dict[str, Any]:
-    scales = (voxel_sizes(layer.affine) * _MILLIMETRE[0]).tolist()
-    transform = {
-        "outputDimensions": {name: list(_MILLIMETRE) for name in "xyz"},
-        "inputDimensions": {name: [scale, "m"] for name, scale in zip("ijk", scales, strict=True)},
-        "matrix": viewer_matrix(layer.affine).tolist(),
-    }
     shader, controls = _shade(layer)
     return {
         "type": "image",
         "name": layer.name,
-        "source": {"url": source, "transform": transform},
+        "source": {"url": source, "transform": _transform(layer.affine)},
         "shader": shader,
         "shaderControls": controls,
         "opacity": 1.0,  # the client's own 0.5 would dim the map
         "visible": visible,
+    }
+
+
+def _volumes_state(volumes: Volumes, source: str, *, visible: bool) -> dict[str, Any]:
+    transform = _transform(volumes.affine)
+    for side in ("outputDimensions", "inputDimensions"):
+        transform[side]["t"] = [volumes.repetition_time, "s"]
+    matrix = np.zeros((4, 5))  # volume i fills the time from i to i + 1 repetition times: time has no half step
+    matrix[:3, [0, 1, 2, 4]] = transform["matrix"]
+    matrix[3, 3] = 1.0
+    return {
+        "type": "image",
+        "name": volumes.name,
+        "source": {"url": source, "transform": {**transform, "matrix": matrix.tolist()}},
+        "shader": _read("grey.glsl"),
+        "shaderControls": {"normalized": {"range": list(volumes.limits)}},
+        "opacity": 1.0,
+        "visible": visible,
+    }
+
+
+def _transform(affine: np.ndarray) -> dict[str, Any]:
+    scales = (voxel_sizes(affine) * _MILLIMETRE[0]).tolist()
+    return {
+        "outputDimensions": {name: list(_MILLIMETRE) for name in "xyz"},
+        "inputDimensions": {name: [scale, "m"] for name, scale in zip("ijk", scales, strict=True)},
+        "matrix": viewer_matrix(affine).tolist(),
     }
 
 

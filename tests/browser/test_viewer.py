@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from pages import READY
 from PIL import Image
 
-from multimap_kernel.view.embed import serve
 from multimap_kernel.view.layers import map_layers
+from multimap_kernel.view.picked import PickedTime
 from multimap_kernel.view.report import Section, report_html
+from multimap_kernel.view.serving import serve
+from multimap_kernel.view.volumes import make_volumes
 
 pytestmark = pytest.mark.browser
 
@@ -35,13 +37,13 @@ VIEWS = {"axial": (0, 1, (0, -18, Z)), "coronal": (0, 2, (0, Y, 10)), "sagittal"
 @pytest.fixture
 def open_viewer(chromium):
     """Open the page of some maps; the noise of a page is an error."""
-    page = chromium.new_page(viewport={"width": 1400, "height": 640})
+    page = chromium.new_page(viewport={"width": 1400, "height": 760})
     noise = []
     page.on("pageerror", lambda error: noise.append(str(error)))
     page.on("response", lambda response: noise.append(f"{response.status} {response.url}"))
 
-    def start(layers):
-        served = serve(layers)
+    def start(layers, **more):
+        served = serve(layers, **more)
         page.goto(served.url)
         page.wait_for_function(READY, timeout=30_000)
         return page, served.viewer
@@ -126,6 +128,93 @@ def test_viewer__sign_and_threshold_and_choice_of_the_map(open_viewer):
     page.wait_for_timeout(500)
     assert [len(one) for one in _heat(page, plane)] == [0, 0]
     assert "nothing passes p_fwe < .05" in page.inner_text("#legend")
+
+
+def test_viewer__colour_bar_marks_both_error_rates_and_the_cross_hair_tells_place_and_value(open_viewer):
+    ds = planted.activation("las").assign_attrs(space="MNI152NLin2009aSym")
+    hand = map_layers(ds)[0]
+    page, viewer = open_viewer(map_layers(ds, anatomy=planted.anatomy()))
+    names = page.locator("#bar text.name").all_text_contents()
+    assert [name.partition(":")[0] for name in names] == ["FWE .05", "FDR .05"]
+    assert [float(name.partition(":")[2]) for name in names] == pytest.approx(
+        [hand.threshold, hand.fdr_threshold], rel=5e-3
+    )
+    assert page.inner_text("#space") == "mm, MNI"
+
+    page.fill("#where", "24 -84 4")
+    page.press("#where", "Enter")
+    page.wait_for_function(AT, arg=[planted.RIGHT_VISUAL, 1e-3], timeout=10_000)
+    expected = hand.at(np.array([planted.RIGHT_VISUAL])).item()
+    assert expected < -8
+    _wait(lambda: page.inner_text("#here") == f"t −{abs(expected):.3g}", page)
+
+    page.click("#fdr")
+    _wait(
+        lambda: viewer.state.layers[hand.name].shader_controls["threshold"] == pytest.approx(hand.fdr_threshold), page
+    )
+    assert page.inner_text("#value").endswith("below FWE")
+    page.select_option("#map", label="rest · BOLD (activation, t): nothing passes")
+    _wait(lambda: page.is_disabled("#fdr"), page)
+    assert page.locator("#bar text.name").count() == 1
+
+
+def test_viewer__a_click_moves_the_cross_hair_and_shows_that_voxel(open_viewer):
+    page, viewer = open_viewer(map_layers(planted.activation("las")), series=planted.series("las"))
+    with viewer.txn() as state:
+        state.position = (0, -18, planted.LEFT_MOTOR[2])
+    page.wait_for_function(AT, arg=[(0, -18, planted.LEFT_MOTOR[2]), 1e-3], timeout=10_000)
+    plane, top = page.evaluate(PLANES)[0], page.locator("#viewer").bounding_box()["y"]
+    right, up = (np.array(planted.LEFT_MOTOR) - (0, -18, 0))[:2] / MM_PER_PIXEL
+    page.mouse.move(plane["x"] + plane["width"] / 2 + right, top + plane["y"] + plane["height"] / 2 - up)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function(AT, arg=[planted.LEFT_MOTOR, 1.5], timeout=10_000)
+
+    def told_place() -> np.ndarray:
+        words = page.text_content("figcaption").replace("−", "-").removeprefix("Voxel at ").split()
+        return np.array(words[:3], float) if "BOLD measured" in page.text_content("figcaption") else np.zeros(3)
+
+    _wait(lambda: bool((np.abs(told_place() - planted.LEFT_MOTOR) <= 2).all()), page)
+    _wait(lambda: page.locator("figure .measured").count() == 1, page)
+    heights = (
+        page.evaluate("document.querySelector('figure .measured').getBBox().height"),
+        page.evaluate("document.querySelector('figure .predicted').getBBox().height"),
+    )
+    assert heights[1] / heights[0] == pytest.approx(0.5, abs=0.02)  # the EEG was made to predict half
+    assert page.locator("figure rect").count() == 3 + 2  # three events, two names
+    page.fill("#where", "0 -18 100")
+    page.press("#where", "Enter")
+    _wait(lambda: "no voxel of the brain" in page.inner_text("figcaption"), page)
+
+
+def test_viewer__time_follows_both_ways_and_volumes_are_seen(open_viewer):
+    picked = PickedTime()
+    volumes = make_volumes(planted.volumes(repetition_time=1.5))
+    page, _ = open_viewer((), volumes=volumes, picked=picked)
+
+    def brightness() -> float:
+        page.wait_for_timeout(600)
+        shot = page.screenshot(clip={"x": 40, "y": 200, "width": 380, "height": 300})
+        return float(np.asarray(Image.open(io.BytesIO(shot)).convert("L"), float).mean())
+
+    first = brightness()
+    picked.time = 15.6  # within volume 10 of 20, which has half of the first one's values
+    _wait(lambda: page.inner_text("#time") == "volume 10 of 20 · 15.60 s", page)
+    assert brightness() / first == pytest.approx(0.5, abs=0.08)
+    page.click("#after")
+    _wait(lambda: picked.time == pytest.approx(17.25), page)  # the middle of volume 11
+    page.focus("#volume")
+    page.keyboard.press("End")
+    _wait(lambda: picked.time == pytest.approx(29.25), page)
+    assert page.inner_text("#time") == "volume 19 of 20 · 29.25 s"
+
+
+def test_viewer__letters_go_when_the_planes_are_turned(open_viewer):
+    page, viewer = open_viewer(map_layers(planted.activation()))
+    assert page.locator(".plane").first.is_visible()
+    with viewer.txn() as state:
+        state.layout = "4panel"
+    _wait(lambda: not page.locator(".plane").first.is_visible(), page)
 
 
 def test_report__opens_from_disk_without_a_request(chromium, tmp_path):

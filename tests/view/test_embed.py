@@ -1,19 +1,28 @@
 """Showing maps: what a notebook and a batch run get, and that the viewer listens on loopback only."""
 
 import base64
+import gzip
 import io
+import json
+import sys
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
+import nibabel as nib
+import numpy as np
 import planted
 import psutil
 import pytest
 from PIL import Image
 
-from multimap_kernel.schema import InputError
-from multimap_kernel.view.embed import notebook_url, proxied_url, serve, show
+from multimap_kernel.schema import InputError, SchemaError
+from multimap_kernel.view.course import voxel_course
+from multimap_kernel.view.embed import notebook_url, proxied_url, show
 from multimap_kernel.view.layers import map_layers
+from multimap_kernel.view.picked import PickedTime
+from multimap_kernel.view.serving import serve
+from multimap_kernel.view.volumes import make_volumes
 
 
 @pytest.fixture
@@ -71,6 +80,59 @@ def test_serve__refuses_another_port_and_no_layers():
         serve(map_layers(planted.activation()), port=port - 1)
     with pytest.raises(InputError, match="at least one map"):
         serve([])
+    with pytest.raises(InputError, match="a picked time needs volumes"):
+        serve(map_layers(planted.activation()), picked=PickedTime())
+
+
+def test_serve__answers_the_course_of_a_voxel():
+    _, url = serve(map_layers(planted.activation()), series=planted.series())
+    told = json.loads(_read(f"{url}course?x=-40&y=-22&z=54"))
+    assert told == voxel_course(planted.series(), planted.LEFT_MOTOR)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        _read(f"{url}course?x=here&y=0&z=0")
+    _, without = serve(map_layers(planted.activation()))
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        _read(f"{without}course?x=0&y=0&z=0")
+
+
+def test_serve__time_follows_both_ways():
+    picked = PickedTime(time=7.0)
+    viewer, _ = serve((), volumes=make_volumes(planted.volumes(repetition_time=2.0)), picked=picked)
+    assert viewer.state.position[3] == pytest.approx(3.5)
+    picked.time = 21.25
+    assert viewer.state.position[3] == pytest.approx(10.625)
+    with viewer.txn() as state:
+        state.position = [*state.position[:3], 4.0]
+    assert picked.time == pytest.approx(8.0)
+
+
+def test_show__volumes_alone_have_a_picture(monkeypatch):
+    monkeypatch.setenv("MULTIMAP_BATCH", "1")
+    shown = show(volumes=planted.volumes())
+    pixels = np.asarray(Image.open(io.BytesIO(shown.png)).convert("L"))
+    assert pixels.shape[1] > 900
+    assert pixels.std() > 30
+    with pytest.raises(SchemaError, match="a map, an anatomy or volumes"):
+        show()
+
+
+def test_show__niivue_without_ipyniivue_says_what_to_do(interactive, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipyniivue", None)  # Python's own sign for a module that is not there
+    with pytest.raises(InputError, match=r"install multimap\[niivue\]"):
+        show(planted.activation(), backend="niivue")
+
+
+def test_show__niivue_has_the_threshold_and_geometry_of_the_viewer(interactive):
+    ds = planted.activation("oblique")
+    shown = show(ds, anatomy=planted.anatomy(), backend="niivue")
+    anatomy, heat = shown.widget.volumes
+    layer = map_layers(ds)[0]
+    assert (heat.cal_min, heat.cal_max) == (layer.threshold, layer.limits[1])
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(heat.data))
+    peak = np.unravel_index(np.abs(image.get_fdata()).argmax(), image.shape)
+    assert np.linalg.norm(nib.affines.apply_affine(image.affine, peak) - planted.LEFT_MOTOR) < 5.0
+    assert anatomy.colormap == "gray"
+    assert shown.outputs()[0]["image/png"]
 
 
 def test_serve__forgets_the_oldest_viewers():

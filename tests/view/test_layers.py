@@ -8,31 +8,8 @@ import pytest
 import xarray as xr
 import zarr
 
-from multimap_kernel.maps.inference import family_wise_p
 from multimap_kernel.schema import SchemaError
-from multimap_kernel.view.layers import find_boundary, map_layers, viewer_zarr
-
-
-def test_find_boundary__is_the_smallest_statistic_that_passes():
-    statistic = np.array([1.0, -5.0, 4.0, 3.0, np.nan])
-    found = find_boundary(statistic, np.array([0.9, 0.01, 0.04, 0.06, np.nan]), np.arange(20.0), 0.05)
-    assert found == (4.0, True)
-
-
-def test_find_boundary__without_a_hit_is_what_one_voxel_would_have_needed():
-    null = np.arange(1.0, 100.0)  # 99 members: p = .05 allows 4 to reach it, so it must exceed 95
-    statistic = np.array([3.0, -60.0, np.nan])
-    threshold, passes = find_boundary(statistic, family_wise_p(statistic, null), null, 0.05)
-    assert not passes
-    assert 95.0 < threshold < 95.001
-    assert family_wise_p(np.array([threshold]), null)[0] <= 0.05
-
-
-@pytest.mark.parametrize("null", [np.empty(0), np.full(5, np.nan), np.arange(3.0)])
-def test_find_boundary__without_a_usable_null_shows_nothing(null):
-    threshold, passes = find_boundary(np.array([3.0, -6.0]), np.ones(2), null, 0.05)
-    assert not passes
-    assert 6.0 < threshold < 6.001
+from multimap_kernel.view.layers import map_layers, viewer_zarr
 
 
 def test_map_layers__one_per_condition_and_modality_and_per_band():
@@ -51,6 +28,8 @@ def test_map_layers__one_per_condition_and_modality_and_per_band():
     hand, rest = layers[1], layers[3]
     assert hand.legend.startswith("|t| ≥ ")
     assert rest.legend.startswith("nothing passes p_fwe < .05: threshold |t| ")
+    assert 4.0 < hand.fdr_threshold < hand.threshold  # planted: q under .05 from 4.0 on
+    assert rest.fdr_threshold is None
     assert hand.null == "circular shifts, n = 199, p ≥ 0.005"
 
 
@@ -92,6 +71,7 @@ def test_viewer_zarr__holds_values_affine_and_every_chunk(tmp_path):
         stored = array.attrs["multimap"]
         np.testing.assert_array_equal(stored["affine"], layer.affine)
         assert stored["statistic_kind"] == layer.statistic
+        assert stored["fdr_threshold"] == layer.fdr_threshold
         expected = np.prod([-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True)])
         assert len([path for path in (folder / layer.name / "c").rglob("*") if path.is_file()]) == expected
         codecs = json.loads((folder / layer.name / "zarr.json").read_text())["codecs"]

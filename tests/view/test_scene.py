@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multimap_kernel.io.nifti import read_anatomy
 from multimap_kernel.view.layers import map_layers
 from multimap_kernel.view.scene import peak_position, viewer_matrix, viewer_state, voxel_sizes
+from multimap_kernel.view.volumes import make_volumes
 
 
 def test_viewer_matrix__ras_2mm_by_hand():
@@ -75,3 +77,37 @@ def test_viewer_state__sliders_reach_beyond_the_largest_value():
         line = state["layers"][0]["shader"].splitlines()[0]
         end = float(line.split("max=")[1].split(",")[0])
         assert layer.limits[1] < end <= 6 * layer.limits[1]
+
+
+def test_viewer_state__time_of_volumes_starts_with_each_volume():
+    volumes = make_volumes(planted.volumes("las", repetition_time=1.5))
+    state = viewer_state([], {"volumes": "zarr://volumes"}, volumes=volumes)
+    assert state["dimensions"]["t"] == [1.5, "s"]
+    assert state["position"][3] == 0.5  # the middle of the first volume
+    transform = state["layers"][0]["source"]["transform"]
+    np.testing.assert_allclose(np.array(transform["matrix"])[:3, [0, 1, 2, 4]], viewer_matrix(planted.GRIDS["las"][0]))
+    assert transform["matrix"][3] == [0, 0, 0, 1, 0]
+    assert transform["inputDimensions"]["t"] == transform["outputDimensions"]["t"] == [1.5, "s"]
+
+
+@pytest.mark.parametrize(("qform", "sform"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("grid", planted.GRIDS)
+def test_viewer_matrix__of_a_file_shows_a_planted_voxel_where_nibabel_says(grid, qform, sform, tmp_path):
+    affine, shape = planted.GRIDS[grid]
+    values = np.zeros(shape, np.float32)
+    index = np.rint(np.linalg.solve(affine, [*planted.LEFT_MOTOR, 1.0]))[:3].astype(int)
+    values[tuple(index)] = 7.0
+    image = nib.Nifti1Image(values, None)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_qform(affine if qform else None, code=1 if qform else 0)
+    image.set_sform(affine if sform else None, code=4 if sform else 0)
+    if not qform:
+        image.header.set_zooms(nib.affines.voxel_sizes(affine))
+    nib.save(image, tmp_path / "sub-01_T1w.nii.gz")
+    layer = map_layers((), anatomy=read_anatomy(str(tmp_path / "sub-01_T1w.nii.gz")))[0]
+    matrix, sizes = viewer_matrix(layer.affine), voxel_sizes(layer.affine)
+    (found,) = np.argwhere(layer.values == 7.0)  # the reader may turn the axes of the array; the place stays
+    seen = matrix[:, :3] @ ((found + 0.5) * sizes) + matrix[:, 3]
+    where = nib.affines.apply_affine(nib.load(tmp_path / "sub-01_T1w.nii.gz").affine, index)
+    np.testing.assert_allclose(seen, where, atol=1e-3)  # the header keeps quaternions as float32
+    assert np.linalg.norm(seen - planted.LEFT_MOTOR) < np.linalg.norm(sizes) / 2
