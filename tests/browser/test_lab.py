@@ -96,9 +96,7 @@ def test_viewer__shows_the_planted_blob_under_any_prefix(chromium, planted_noteb
     page.on(
         "response", lambda answer: refused.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
     )
-    with started(
-        tmp_path, planted_notebook, tmp_path / "store", prefix=prefix, environment=environment
-    ) as address:
+    with started(tmp_path, planted_notebook, tmp_path / "store", prefix=prefix, environment=environment) as address:
         run_all(page, address.format("planted.ipynb"))
         base, token = address.split("lab/tree/{}?token=")
         frame = _viewer(page)
