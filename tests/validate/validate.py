@@ -1,8 +1,8 @@
 """What needs many seeds or much data; writes VALIDATION.md.
 
-``python tests/validate/validate.py [null] [kill] [memory] [model]``: all if none is named; ``table`` measures nothing.
-Each part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that they stand
-for; the table is made from these files.
+``python tests/validate/validate.py [null] [kill] [faults] [memory] [model]``: all if none is named; ``table`` measures
+nothing. Each part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that
+they stand for; the table is made from these files.
 """
 
 import json
@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,24 @@ def kill() -> list[str]:
     return [f"| {what} | same result | {same} of {MOMENTS} | {verdict} |"]
 
 
+def faults() -> list[str]:
+    """A study of 24 simulated sessions, four of them damaged, as one batch; then only the failed ones again."""
+    from faulty import FAULTS, FaultyStudy
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = FaultyStudy(Path(folder), ["02", "1e3", *(f"{number:02d}" for number in range(3, 25))])
+        print(study.batch()[1], flush=True)
+        statuses = Counter(record.status for record in study.records().values())
+        first, wrong = study.attempts(), study.misnamed()
+        print(study.batch("--only", "failed")[1], flush=True)
+        touched = {label for label, count in study.attempts().items() if count > first[label]}
+    as_planted = touched == {label for label, fault in study.labels.items() if fault}
+    found = f"{statuses['done']} done, {len(FAULTS) - len(wrong)} named, {len(touched)} touched"
+    verdict = "holds" if statuses["done"] == 20 and not wrong and as_planted else "DOES NOT HOLD"
+    what = f"24 sessions in one batch, 4 damaged ({', '.join(FAULTS)}), then --only failed"
+    return [f"| {what} | 20 done, 4 named with a readable notebook, 4 touched | {found} | {verdict} |"]
+
+
 def memory() -> list[str]:
     """A session of 4 GiB of float32 through 2 workers of 1 GiB each."""
     done = subprocess.run([sys.executable, str(HERE / "large.py")], capture_output=True, text=True, check=False)
@@ -88,7 +107,7 @@ def model() -> list[str]:
     return rows()
 
 
-PARTS = {"null": null, "kill": kill, "memory": memory, "model": model}
+PARTS = {"null": null, "kill": kill, "faults": faults, "memory": memory, "model": model}
 
 
 def main() -> int:
