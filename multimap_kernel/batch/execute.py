@@ -42,7 +42,8 @@ def main(folder: str) -> int:
         )
     except papermill.PapermillExecutionError as fault:
         return exit_code_of(fault.ename)
-    except DeadKernelError:
+    except (DeadKernelError, RuntimeError):  # the latter while it was starting
+        LOG.exception("the kernel is gone")
         return KERNEL_DIED
     except OSError:
         LOG.exception("the executed notebook could not be saved")

@@ -1,17 +1,19 @@
 """What needs many seeds or much data; writes VALIDATION.md.
 
-``python tests/validate/validate.py [null] [kill] [faults] [memory] [model]``: all if none is named; ``table`` measures
-nothing. Each part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that
-they stand for; the table is made from these files.
+``python tests/validate/validate.py [PART ...]``: all of `PARTS` if none is named; ``table`` measures nothing. Each
+part's rows are kept in ``results/<part>.json`` with the commit and the hash of the science modules that they stand for;
+the table is made from these files.
 """
 
 import json
 import multiprocessing
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,35 @@ def faults() -> list[str]:
     return [f"| {what} | 20 done, 4 named with a readable notebook, 4 touched | {found} | {verdict} |"]
 
 
+def evictions() -> list[str]:
+    """The process tree of a batch ended at `MOMENTS` moments, by SIGKILL and SIGTERM in turn; then a plain rerun."""
+    from evicted import AT_ONCE_S, Evicted, moments
+
+    with tempfile.TemporaryDirectory() as folder:
+        evicted = Evicted(Path(folder))
+        length_s = evicted.undisturbed[1]
+
+        def attempt(number: int, after_s: float, what: signal.Signals) -> tuple[str, bool, bool, float]:
+            store = Path(folder) / f"store-{number}"
+            status, took_s = evicted.evict(store, what, lambda elapsed_s: elapsed_s >= after_s)
+            true = not evicted.untrue(store)
+            line = f"{what.name} {after_s:.0f} s ({status or 'not begun'})"
+            same = evicted.resumes(store)
+            print(f"eviction {number + 1} of {MOMENTS}: {line} {'' if same and true else 'DIFFERENT'}", flush=True)
+            return line, same, true and not evicted.untrue(store), took_s
+
+        with ThreadPoolExecutor(2) as pool:
+            drawn = moments(LOGGED_SEED, MOMENTS, length_s)
+            ended = list(pool.map(lambda each: attempt(each[0], *each[1]), enumerate(drawn)))
+    lines, same, true, took_s = zip(*ended, strict=True)
+    where = ", ".join(lines)
+    what = f"process tree of a batch of {length_s:.0f} s ended at {MOMENTS} moments (seed {LOGGED_SEED}: {where})"
+    verdict = "holds" if all((*same, *true)) and max(took_s) < AT_ONCE_S else "DOES NOT HOLD"
+    found = f"{sum(same)} of {MOMENTS} the same, {MOMENTS - sum(true)} untrue, ended within {max(took_s):.1f} s"
+    asked = f"a plain rerun gives the same result, run.json never says done too early, ended within {AT_ONCE_S:g} s"
+    return [f"| {what} | {asked} | {found} | {verdict} |"]
+
+
 def memory() -> list[str]:
     """A session of 4 GiB of float32 through 2 workers of 1 GiB each."""
     done = subprocess.run([sys.executable, str(HERE / "large.py")], capture_output=True, text=True, check=False)
@@ -107,7 +138,7 @@ def model() -> list[str]:
     return rows()
 
 
-PARTS = {"null": null, "kill": kill, "faults": faults, "memory": memory, "model": model}
+PARTS = {"null": null, "kill": kill, "faults": faults, "evictions": evictions, "memory": memory, "model": model}
 
 
 def main() -> int:
