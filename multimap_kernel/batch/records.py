@@ -53,8 +53,8 @@ class RunRecord:
     recipe, recipe_hash
         The recipe, and sha256 of it without its name; both empty if the notebook takes none.
     keys
-        For each step of the line the key of its result, as planned before the start; empty for a notebook without
-        study and session.
+        For each step of the line the key of its result, as planned before the start; for a notebook about a whole
+        study, of each session the key of its maps; empty for one without a study.
     code_version, image
         Version of multimap, and the image with its digest (empty outside a container).
     host

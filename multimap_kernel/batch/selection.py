@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from multimap_kernel.batch.records import RunRecord
 from multimap_kernel.batch.status import SETTLED
-from multimap_kernel.batch.table import Row
+from multimap_kernel.batch.table import SESSION, Row
 from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.io.store import Store
 from multimap_kernel.pipeline import SessionResult, current, plan
@@ -17,7 +17,7 @@ from multimap_kernel.schema import InputError
 
 Only = Literal["", "failed", "changed", "all"]
 ONLY = get_args(Only)[1:]
-LINE = ("bids", "study", "session")  # a notebook with these parameters runs the line
+STUDY = ("bids", "study")  # a notebook with these parameters reads a study, and with a session it runs the line
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Planned:
     Parameters
     ----------
     keys
-        For each step the key of its result.
+        For each step the key of its result; for a whole study, of each session the key of its maps.
     there
         All results that the session was last left with are those of these keys, and are in the store.
     """
@@ -44,7 +44,7 @@ def recipe_of(parameters: Mapping[str, Any]) -> Recipe | None:
 
 
 def plan_rows(table: Sequence[Row]) -> list[Planned]:
-    """Plan the rows of a table whose notebook runs the line; the others have no keys.
+    """Plan the rows of a table whose notebook runs the line, or reads a whole study; the others have no keys.
 
     Raises
     ------
@@ -55,21 +55,29 @@ def plan_rows(table: Sequence[Row]) -> list[Planned]:
     """
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in table:
-        if all(row.parameters.get(name) for name in LINE):
-            groups[tuple(str(row.parameters.get(name, "")) for name in ("bids", "study", "store", "recipe"))].append(
-                row
-            )
+        if all(row.parameters.get(name) for name in STUDY):
+            groups[tuple(str(row.parameters.get(name, "")) for name in (*STUDY, "store", "recipe"))].append(row)
     planned: dict[str, Planned] = {}
     for (bids, study, place, _), rows in groups.items():
         recipe = recipe_of(rows[0].parameters) or Recipe()
         runtime = Runtime(store=place) if place else Runtime()
-        labels = [str(row.parameters["session"]) for row in rows]
-        results = plan(bids, study=study, sessions=labels, recipe=recipe, runtime=runtime)
-        store = Store(runtime.store, study)
-        planned |= {
-            row.session: _planned(result, store, recipe.name) for row, result in zip(rows, results, strict=True)
+        labels = {row.session: str(row.parameters.get(SESSION) or "") for row in rows}
+        sessions = sorted(set(labels.values())) if all(labels.values()) else ()
+        results = {
+            result.session: result
+            for result in plan(bids, study=study, sessions=sessions, recipe=recipe, runtime=runtime)
         }
+        store = Store(runtime.store, study)
+        whole = Planned({label: _maps(result) for label, result in results.items()})
+        for name, label in labels.items():
+            planned[name] = _planned(results[label], store, recipe.name) if label else whole
     return [planned.get(row.session, Planned()) for row in table]
+
+
+def _maps(result: SessionResult) -> str:
+    """The key of a session's maps, or why there are none, so that a study changes with each of its sessions."""
+    made = {step.step: step.key for step in result.steps if step.state == "reused"}
+    return made.get("map", result.status)
 
 
 def _planned(result: SessionResult, store: Store, recipe: str) -> Planned:

@@ -32,6 +32,7 @@ from multimap_kernel.pipeline import current, plan
 from multimap_kernel.schema import InputError
 
 FEW = 8  # rows of a table that fits any terminal
+GAP = 2  # between the columns of a table
 KEPT = frozenset({"excluded", "held"})  # no failure
 
 
@@ -90,7 +91,10 @@ def batch(options: Namespace, *, study: str, runtime: Runtime) -> int:
 
 
 def _rows(options: Namespace, notebook: Path, study: str, runtime: Runtime) -> list[Row]:
-    """The rows of the table, or of the study; what the command names is filled in where the notebook takes it."""
+    """The rows of the table, or one for each session, or one for the study if the notebook takes no session.
+
+    What the command names is filled in where the notebook takes it.
+    """
     known = read_parameters(notebook)
     given: dict[str, Any] = {"study": study, "store": _place(str(runtime.store)), "recipe": _place(options.recipe)}
     given |= {"bids": _place(options.bids)} if options.bids else {}
@@ -99,10 +103,11 @@ def _rows(options: Namespace, notebook: Path, study: str, runtime: Runtime) -> l
         return [Row(row.session, {**given, **row.parameters}) for row in read_table(options.table, notebook)]
     if not options.bids:
         raise InputError("the rows must come from a BIDS study or from --table, found neither; name one")
+    if SESSION not in known:  # a notebook about the whole study
+        return [Row(study, given)]
     recipe = Recipe.load(options.recipe) if options.recipe else Recipe()
     planned = plan(options.bids, study=study, sessions=options.sessions, recipe=recipe, runtime=runtime)
-    named = [session.session for session in planned]
-    return [Row(label, {**given, SESSION: label} if SESSION in known else given) for label in named]
+    return [Row(session.session, {**given, SESSION: session.session}) for session in planned]
 
 
 def _place(url: str) -> str:
@@ -148,9 +153,11 @@ def _table(seen: Mapping[str, Progress], *, whole: bool = False) -> Group:
     room = len(rows) if whole else max(FEW, OUT.height - 8)
     table = Table(box=None, pad_edge=False, header_style="bold")
     shown = [cells(row) for row in rows[:room]]
-    for name, *column in zip(HEADER, *shown, strict=True):
-        width = None if name == "note" else max(map(len, (name, *column)))  # the note gives way on a narrow screen
-        table.add_column(name, no_wrap=True, min_width=width)
+    widths = [max(map(len, column)) for column in zip(HEADER, *shown, strict=True)]
+    left = OUT.width - sum(width + GAP for width in widths[:-1])
+    widths[-1] = max(len(HEADER[-1]), min(widths[-1], left))  # the note gives way on a narrow screen
+    for name, width in zip(HEADER, widths, strict=True):
+        table.add_column(name, no_wrap=True, width=width)
     for session, status, *others in shown:
         table.add_row(session, Text(status, style=colour(status)[0]), *map(Text, others))
     more = [Text(f"… and {len(rows) - room} more", style="dim")] if len(rows) > room else []

@@ -95,20 +95,20 @@ def faults() -> list[str]:
 
 def evictions() -> list[str]:
     """The process tree of a batch ended at `MOMENTS` moments, by SIGKILL and SIGTERM in turn; then a plain rerun."""
-    from evicted import AT_ONCE_S, Evicted, moments
+    from disturbed import AT_ONCE_S, Disturbed, moments
 
     with tempfile.TemporaryDirectory() as folder:
-        evicted = Evicted(Path(folder))
-        length_s = evicted.undisturbed[1]
+        disturbed = Disturbed(Path(folder))
+        length_s = disturbed.undisturbed[1]
 
         def attempt(number: int, after_s: float, what: signal.Signals) -> tuple[str, bool, bool, float]:
             store = Path(folder) / f"store-{number}"
-            status, took_s = evicted.evict(store, what, lambda elapsed_s: elapsed_s >= after_s)
-            true = not evicted.untrue(store)
+            status, took_s = disturbed.evict(store, what, lambda elapsed_s: elapsed_s >= after_s)
+            true = not disturbed.untrue(store)
             line = f"{what.name} {after_s:.0f} s ({status or 'not begun'})"
-            same = evicted.resumes(store)
+            same = disturbed.resumes(store)
             print(f"eviction {number + 1} of {MOMENTS}: {line} {'' if same and true else 'DIFFERENT'}", flush=True)
-            return line, same, true and not evicted.untrue(store), took_s
+            return line, same, true and not disturbed.untrue(store), took_s
 
         with ThreadPoolExecutor(2) as pool:
             drawn = moments(LOGGED_SEED, MOMENTS, length_s)

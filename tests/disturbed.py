@@ -43,7 +43,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 AT_ONCE_S = 10.0  # the state must be saved by then: an evicted machine is given little more
 
 
-class Evicted:
+class Disturbed:
     """One tiny session in a batch of one notebook, started again and again."""
 
     def __init__(self, folder: Path) -> None:
