@@ -8,15 +8,16 @@ TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend a
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) --constraint constraints.txt
 DEMO := demo
 STORE := multimap-store
+CLIENT := multimap_kernel/share/client
 export MULTIMAP_STORE ?= $(abspath $(STORE))
 
-.PHONY: demo lab test check test-line test-browser test-batch test-platform validate bench pictures lock clean
+.PHONY: client demo lab test check test-line test-browser test-batch test-platform validate bench pictures lock clean
 
 demo: $(VENV)/.demo  ## simulate two sessions, run the whole line over both, say where the results are
 	@$(BIN)/multimap simulate $(DEMO)/bids --size demo --sessions 2
 	@$(BIN)/multimap batch notebooks/session_report.ipynb $(DEMO)/bids --study demo --recipe notebooks/demo.yaml --jobs 2
 
-lab: demo  ## JupyterLab on the demo study
+lab: demo client  ## JupyterLab on the demo study
 	@$(BIN)/multimap lab notebooks
 
 test:  ## all tests, in parts, each with its time beside its budget
@@ -32,7 +33,7 @@ check: $(VENV)/.test
 	@$(BIN)/python tests/science.py
 test-line: $(VENV)/.test
 	$(BIN)/pytest -q -m line
-test-browser: $(VENV)/.test $(VENV)/.chromium
+test-browser: $(VENV)/.test $(VENV)/.chromium client
 	$(BIN)/pytest -q -m browser
 test-batch: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m batch
@@ -45,6 +46,8 @@ bench: $(VENV)/.test  ## paired with the peers; writes BENCHMARKS.md
 	$(BIN)/python tests/bench/bench.py
 pictures: $(VENV)/.demo  ## the pictures of the README, drawn from the demo study
 	$(BIN)/python tests/pictures/pictures.py
+
+client: $(CLIENT)/dist/index.html  ## the static viewer that links are opened with, from npm
 
 lock: $(BIN)/uv  ## resolve the pins again, without torch
 	$(BIN)/uv pip compile --quiet --python-version 3.11 pyproject.toml --extra cloud --extra hub --extra lab --extra test --no-header --no-annotate \
@@ -75,6 +78,14 @@ $(VENV)/.chromium:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 	  || { echo "the browser tests need chromium: install it, for instance apt-get install chromium"; exit 1; }
 	@touch $@
+# npm works in build/, so that the package holds nothing but our own files and what is made from them
+$(CLIENT)/dist/index.html: $(addprefix $(CLIENT)/,package.json package-lock.json vite.config.js index.html)
+	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq npm >/dev/null; } \
+	  || { echo "the client of links is made with npm: install it, for instance apt-get install npm"; exit 1; }
+	@echo "building the viewer of links (about a minute)"
+	@mkdir -p build/client && cp $^ build/client
+	@cd build/client && npm ci --no-audit --no-fund --loglevel error && npm run --silent build -- --logLevel warn
+	@rm -rf $(CLIENT)/dist && cp -r build/client/dist $(CLIENT)/dist
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(STORE) build

@@ -156,6 +156,19 @@ def _people_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     show.add_argument("--recipe-name", default="default")
     show.add_argument("--port", type=int, default=0, help="(default: a free one)")
 
+    link = _add(commands, "link", "make a link to the maps of a session or to a run; list and withdraw links", _link)
+    link.add_argument("--study", default="", help="its name in the store")
+    link.add_argument("--store", default="")
+    link.add_argument("--session", default="", metavar="LABEL", help="(default: the first that was run)")
+    link.add_argument("--recipe-name", default="default")
+    link.add_argument("--run", default="", metavar="ID", help="an executed notebook instead: RUN or RUN/SESSION")
+    link.add_argument("--with", default=[], nargs="*", dest="with_", metavar="WHO", help="group:NAME or user:NAME")
+    link.add_argument("--expires", default="30d", help="such as 30d or 12h (default: 30d)")
+    link.add_argument("--title", default="", help="what its page says it is")
+    what = link.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="the links that you made")
+    what.add_argument("--revoke", default="", metavar="ID", help="withdraw one of them")
+
     lab = _add(commands, "lab", "open JupyterLab on the notebooks", _lab)
     lab.add_argument("folder", nargs="?", default="notebooks")
     lab.add_argument("--store", default="")
@@ -276,6 +289,14 @@ def _gc(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     store = mm.Store(_runtime(options).store, options.study)
     return int(mm.console.show(store, options.session, options.recipe_name, options.port))
+
+
+def _link(options: argparse.Namespace) -> int:
+    if options.list or options.revoke:
+        return int(mm.console.links(_runtime(options).store, options.revoke))
+    if not options.study:
+        raise SystemExit("multimap link: name the study with --study, or give --list or --revoke")
+    return int(mm.console.link(mm.Store(_runtime(options).store, options.study), options))
 
 
 def _lab(options: argparse.Namespace) -> int:

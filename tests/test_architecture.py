@@ -93,7 +93,8 @@ def test_constraints__pin_each_direct_requirement_but_torch():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = _names((ROOT / "constraints.txt").read_text().splitlines())
     wanted = _names(
-        project["dependencies"] + [r for part in ("cloud", "test") for r in project["optional-dependencies"][part]]
+        project["dependencies"]
+        + [r for part in ("cloud", "hub", "test") for r in project["optional-dependencies"][part]]
     )
     assert wanted <= pinned
     assert not {name for name in pinned if name == "torch" or name.startswith("nvidia")}

@@ -14,7 +14,7 @@ def test_help__names_every_command(capsys):
         main(["--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    for command in "simulate adopt check run ingest step batch train gc show lab qc doctor".split():
+    for command in "simulate adopt check run ingest step batch train gc show link lab qc doctor".split():
         assert f"    {command} " in out
 
 

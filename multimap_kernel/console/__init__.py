@@ -3,6 +3,7 @@
 from multimap_kernel.console.batches import batch
 from multimap_kernel.console.health import doctor
 from multimap_kernel.console.line import run
+from multimap_kernel.console.links import link, links
 from multimap_kernel.console.people import decisions, lab, show
 from multimap_kernel.console.runs import compare, open_run, runs
 from multimap_kernel.console.studies import check, simulate
@@ -15,6 +16,8 @@ __all__ = [
     "decisions",
     "doctor",
     "lab",
+    "link",
+    "links",
     "open_run",
     "run",
     "runs",

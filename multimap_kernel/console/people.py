@@ -18,6 +18,9 @@ from multimap_kernel.view.layers import map_layers
 from multimap_kernel.view.serving import serve, wait_for_interrupt
 from multimap_kernel.view.volumes import make_volumes
 
+EXTENSION = "multimap_kernel.share.extension"
+"""What the Jupyter server loads so that links and runs of others open in it."""
+
 
 def show(store: Store, session: str, recipe: str, port: int) -> int:
     """Serve the maps of a session on loopback until Ctrl-C."""
@@ -50,7 +53,8 @@ def decisions(store: Store, session: str) -> int:
 def lab(folder: str, store: str) -> int:
     """Start JupyterLab on this machine's loopback address, in the folder of notebooks."""
     root = f"--ServerApp.root_dir={Path(folder).resolve()}"
-    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", root]
+    links = f"--ServerApp.jpserver_extensions={{'{EXTENSION}': True}}"
+    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", root, links]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command += ["--allow-root", "--no-browser"]
     environment = {**os.environ, "MULTIMAP_STORE": store if "://" in store else str(Path(store).resolve())}

@@ -1,0 +1,109 @@
+"""The viewer service of a JupyterHub: links behind the hub's login. ``python -m multimap_kernel.share.hub``.
+
+The hub's configuration gives, in the environment, its own ``JUPYTERHUB_*``, ``MULTIMAP_PLACES`` (which roots belong to
+which groups) and ``MULTIMAP_SHARES`` (a folder that nobody else may write). The service's role needs the scopes
+``read:users:name`` and ``read:users:groups``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import sys
+from urllib.parse import quote, urlsplit
+
+import tornado.web
+from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+
+from multimap_kernel.schema import InputError
+from multimap_kernel.share.access import FRESH_S, Access
+from multimap_kernel.share.places import PLACES, configured_places
+from multimap_kernel.share.records import Records
+from multimap_kernel.share.routes import AUDIT, Routes
+from multimap_kernel.share.scene import read_scene
+
+
+class _Login(HubOAuthenticated, tornado.web.RequestHandler):  # type: ignore[misc]  # JupyterHub carries no types
+    """Who is logged in at the hub."""
+
+    @property
+    def reader(self) -> str:
+        """Name of the user."""
+        return str(self.current_user["name"])
+
+
+async def groups_of(user: str) -> frozenset[str]:
+    """Ask the hub for the groups of a user; none for a user who is gone."""
+    address = f"{os.environ['JUPYTERHUB_API_URL']}/users/{quote(user, safe='')}"
+    asked = HTTPRequest(address, headers={"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}"})
+    try:
+        answer = await AsyncHTTPClient().fetch(asked)
+    except HTTPClientError as fault:
+        if fault.code == 404:
+            return frozenset()
+        raise
+    return frozenset(json.loads(answer.body)["groups"])
+
+
+def make_app() -> tornado.web.Application:
+    """The service as its environment describes it.
+
+    Raises
+    ------
+    InputError
+        If the environment does not name places and a folder of shares.
+    """
+    missing = [name for name in (PLACES, "MULTIMAP_SHARES") if not os.environ.get(name)]
+    if missing:
+        raise InputError(
+            f"the viewer service must have {', '.join(missing)} in its environment, found none; see values"
+        )
+    prefix = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
+    access = Access(Records(os.environ["MULTIMAP_SHARES"]), configured_places(), groups_of)
+    routes = Routes(access, prefix, read_scene, "/hub/user-redirect/multimap/open?run=")
+    login = HubOAuth.instance(cache_max_age=int(FRESH_S))
+    return tornado.web.Application(
+        [
+            (f"{prefix}oauth_callback", HubOAuthCallbackHandler),
+            (f"{prefix}health", _Health),
+            *routes.handlers(_Login, tornado.web.StaticFileHandler),
+        ],
+        cookie_secret=secrets.token_bytes(32),
+        # fetch() of our own pages sends no token; reads ask for the same origin, writes for a token in the header
+        disable_check_xsrf=True,
+        hub_auth=login,
+        log_function=_quiet,
+    )
+
+
+class _Health(tornado.web.RequestHandler):
+    """For probes of a cluster."""
+
+    def get(self) -> None:
+        self.finish("ok")
+
+
+def _quiet(_handler: tornado.web.RequestHandler) -> None:
+    """The audit has each request; tornado's own line would show the token of the link."""
+
+
+async def main() -> None:
+    """Serve until the hub stops it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    AUDIT.setLevel(logging.INFO)
+    where = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
+    server = make_app().listen(where.port or 80, where.hostname or "127.0.0.1", xheaders=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
