@@ -109,26 +109,27 @@ def share(
 
 
 def show(
-    maps: xr.Dataset | Sequence[xr.Dataset],
+    maps: xr.Dataset | Sequence[xr.Dataset] = (),
     *,
     anatomy: xr.Dataset | None = None,
     link: str | None = None,
     with_: Sequence[str] = (),
     expires: str = "30d",
-    port: int = 0,
-    backend: Literal["neuroglancer", "png"] = "neuroglancer",
+    **options: Any,
 ) -> embed.Shown:
     """Show maps over anatomy, with a link that stays when this kernel is gone.
 
     Parameters
     ----------
-    maps, anatomy, port, backend
+    maps, anatomy
         See `multimap_kernel.view.embed.show`.
     link
         Another durable address to show instead; ``""`` for none.
     with_, expires
         Who may open the link beside you, and how long; see `share`. A link is made when the store is known: on a hub,
-        in ``multimap lab``, in batch, or with ``MULTIMAP_STORE`` set.
+        in ``multimap lab``, or with ``MULTIMAP_STORE`` set.
+    **options
+        ``series``, ``volumes``, ``picked``, ``port`` and ``backend`` of `multimap_kernel.view.embed.show`.
 
     Returns
     -------
@@ -141,14 +142,15 @@ def show(
     InputError
         If the port is taken, the link is no web address, or ``with_`` or ``expires`` is none.
     """
-    if link is None and os.environ.get("MULTIMAP_STORE"):
+    some = isinstance(maps, xr.Dataset) or len(maps) > 0
+    if link is None and some and os.environ.get("MULTIMAP_STORE"):
         try:
             link = share(maps, with_=with_, expires=expires, anatomy=anatomy).url
         except MultimapError as fault:
             if with_:  # asked for by name
                 raise
             warnings.warn(f"these maps have no link: {fault}", stacklevel=2)
-    return embed.show(maps, anatomy=anatomy, link=link, port=port, backend=backend)
+    return embed.show(maps, anatomy=anatomy, link=link, **options)
 
 
 def list_links(*, store: str = "") -> list[Link]:

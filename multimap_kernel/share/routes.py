@@ -136,6 +136,9 @@ class _Handler(tornado.web.RequestHandler):
         """Answer 401 and say why."""
         raise _Refused(401, why)
 
+    def compute_etag(self) -> None:
+        """None: answers are not kept, and the hash of a part would not be that of the whole."""
+
     def write_error(self, status_code: int, **given: Any) -> None:  # noqa: ARG002  # tornado has set it
         """A fault as JSON: these routes are asked by programs."""
         self.set_default_headers()

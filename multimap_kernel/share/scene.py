@@ -20,12 +20,14 @@ import zarr
 
 from multimap_kernel.io.store import create_exclusive
 from multimap_kernel.schema import InputError, StorageError
-from multimap_kernel.view.embed import viewer_page
 from multimap_kernel.view.layers import Layer, viewer_zarr
+from multimap_kernel.view.page import viewer_page
 from multimap_kernel.view.scene import viewer_state
 
 ARRAYS, LAYERS = "viewer.zarr", "layers.json"
 """In the folder of a scene: the arrays that the browser reads, and what is known about each; the latter comes last."""
+AXES = ("x", "y", "z")
+"""Names of the dimensions of the arrays, as `viewer_zarr` writes them."""
 _SEPARATE = ("values", "affine")
 
 
@@ -102,8 +104,12 @@ def read_scene(folder: str) -> Scene:
     """
     layers = _read_layers(folder)
     sources = {layer.name: f"{{data}}/{ARRAYS}/{layer.name}/|zarr3:" for layer in layers}
-    state = json.dumps(viewer_state(layers, sources))
-    return Scene(tuple(layer.name for layer in layers), viewer_page(layers, "{client}"), state)
+    state = viewer_state(layers, sources)
+    for one in state["layers"]:
+        # the client drops a transform whose input has other names than the array, without a word
+        transform = one["source"]["transform"]
+        transform["inputDimensions"] = dict(zip(AXES, transform["inputDimensions"].values(), strict=True))
+    return Scene(tuple(layer.name for layer in layers), viewer_page(layers, "{client}"), json.dumps(state))
 
 
 def _describe(layer: Layer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The viewer service of a JupyterHub: links behind the hub's login. ``python -m multimap_kernel.share.hub``.
+"""The viewer service of a JupyterHub: links behind the hub's login. ``python -m multimap_kernel.share`` starts it.
 
 The hub's configuration gives, in the environment, its own ``JUPYTERHUB_*``, ``MULTIMAP_PLACES`` (which roots belong to
 which groups) and ``MULTIMAP_SHARES`` (a folder that nobody else may write). The service's role needs the scopes
@@ -7,13 +7,11 @@ which groups) and ``MULTIMAP_SHARES`` (a folder that nobody else may write). The
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
-import secrets
 import sys
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import tornado.web
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
@@ -49,8 +47,8 @@ async def groups_of(user: str) -> frozenset[str]:
     return frozenset(json.loads(answer.body)["groups"])
 
 
-def make_app() -> tornado.web.Application:
-    """The service as its environment describes it.
+def add_routes(app: tornado.web.Application) -> None:
+    """Let an application serve links, as its environment describes it.
 
     Raises
     ------
@@ -62,22 +60,16 @@ def make_app() -> tornado.web.Application:
         raise InputError(
             f"the viewer service must have {', '.join(missing)} in its environment, found none; see values"
         )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    AUDIT.setLevel(logging.INFO)
     prefix = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
     access = Access(Records(os.environ["MULTIMAP_SHARES"]), configured_places(), groups_of)
     routes = Routes(access, prefix, read_scene, "/hub/user-redirect/multimap/open?run=")
-    login = HubOAuth.instance(cache_max_age=int(FRESH_S))
-    return tornado.web.Application(
-        [
-            (f"{prefix}oauth_callback", HubOAuthCallbackHandler),
-            (f"{prefix}health", _Health),
-            *routes.handlers(_Login, tornado.web.StaticFileHandler),
-        ],
-        cookie_secret=secrets.token_bytes(32),
-        # fetch() of our own pages sends no token; reads ask for the same origin, writes for a token in the header
-        disable_check_xsrf=True,
-        hub_auth=login,
-        log_function=_quiet,
-    )
+    app.settings["hub_auth"] = HubOAuth.instance(cache_max_age=int(FRESH_S))
+    fixed = [(f"{prefix}oauth_callback", HubOAuthCallbackHandler), (f"{prefix}health", _Health)]
+    app.add_handlers(".*", [*fixed, *routes.handlers(_Login, tornado.web.StaticFileHandler)])
 
 
 class _Health(tornado.web.RequestHandler):
@@ -85,25 +77,3 @@ class _Health(tornado.web.RequestHandler):
 
     def get(self) -> None:
         self.finish("ok")
-
-
-def _quiet(_handler: tornado.web.RequestHandler) -> None:
-    """The audit has each request; tornado's own line would show the token of the link."""
-
-
-async def main() -> None:
-    """Serve until the hub stops it."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    AUDIT.setLevel(logging.INFO)
-    where = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
-    server = make_app().listen(where.port or 80, where.hostname or "127.0.0.1", xheaders=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        server.stop()
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
