@@ -58,7 +58,7 @@ def test_workers__have_no_rights_and_no_token(everything, find):
 
 def test_hub__may_only_make_policies_where_clusters_are(everything):
     assert set(rights(everything, "hub", "lab")) == {
-        ("multimap-compute", "create", "networking.k8s.io", "networkpolicies")
+        ("multimap-compute", verb, "networking.k8s.io", "networkpolicies") for verb in ("create", "update")
     }
 
 

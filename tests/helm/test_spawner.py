@@ -66,14 +66,14 @@ def kubeconfig(server):
 
 async def spawned(mounted, settings, chosen, **who):
     """The pod that the API server would be asked for, as plain data, and the policies that it was."""
-    made, answers = [], iter((201, 409))
+    made, answers = [], iter((201, 409, 200))
 
-    async def create(request):
-        made.append((request.path, await request.json()))
-        return web.json_response(made[-1][1], status=next(answers))
+    async def answer(request):
+        made.append((request.method, request.path, await request.json()))
+        return web.json_response(made[-1][2], status=next(answers))
 
     api = web.Application()
-    api.router.add_post("/{path:.*}", create)
+    api.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(api)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -169,10 +169,16 @@ def test_team__of_nobody_is_refused_if_no_team_is_for_everybody(mounted):
         mounted["team_of"](stranger, teams[:1])
 
 
-def test_policy__is_made_once_a_person_and_valid(mounted, settings):
+def test_policy__is_made_with_the_first_server_of_a_person_and_renewed_with_the_next(mounted, settings):
     _, made = asyncio.run(spawned(mounted, settings, "small"))
-    assert [path for path, _ in made] == ["/apis/networking.k8s.io/v1/namespaces/multimap-compute/networkpolicies"] * 2
-    kubernetes_validate.validate(made[0][1], "1.30", strict=True)
+    place = "/apis/networking.k8s.io/v1/namespaces/multimap-compute/networkpolicies"
+    assert [(method, path) for method, path, _ in made] == [
+        ("POST", place),
+        ("POST", place),
+        ("PUT", f"{place}/multimap-user-alice"),
+    ]
+    assert made[0][2] == made[2][2]
+    kubernetes_validate.validate(made[0][2], "1.30", strict=True)
 
 
 # --- who reaches whom, by the rules of NetworkPolicy

@@ -55,7 +55,7 @@ def profiles(spawner):
 
 
 def _override(profile, images):
-    memory = int(profile["memoryGB"] * GIB)
+    memory = int(profile["memoryGiB"] * GIB)
     chosen = {
         "image": images[profile["image"]],
         "cpu_guarantee": profile["cpu"] / 2,  # labs wait for their people most of the time
@@ -90,11 +90,14 @@ async def prepare(spawner, pod):
 
 
 async def _open_clusters(user, now):
+    api, wanted = shared_client("NetworkingV1Api"), policy(user, now)
     try:
-        await shared_client("NetworkingV1Api").create_namespaced_network_policy(now["compute"], policy(user, now))
+        await api.create_namespaced_network_policy(now["compute"], wanted)
     except ApiException as fault:
-        if fault.status != 409:  # there since an earlier server
+        if fault.status != 409:
             raise
+        # there since an earlier server, maybe of an earlier chart
+        await api.replace_namespaced_network_policy(wanted["metadata"]["name"], now["compute"], wanted)
 
 
 def policy(user, now):
