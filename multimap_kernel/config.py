@@ -258,7 +258,7 @@ class Cluster(_Part):
     """Where the work is done.
 
     ``threads`` runs inside this process, ``local`` starts worker processes, ``kubernetes`` asks the Dask operator,
-    ``address`` joins a running scheduler.
+    ``address`` joins a running scheduler. The last four options are for ``kubernetes`` alone.
     """
 
     kind: Literal["threads", "local", "kubernetes", "address"] = "local"
@@ -266,6 +266,10 @@ class Cluster(_Part):
     memory: str = Field("1GiB", description="limit of one worker")
     address: str = Field("", description="scheduler to join when kind is address")
     patience_s: Positive = Field(120.0, description="how long a run waits without any worker before it gives up")
+    max_workers: int = Field(0, ge=0, description="above workers: the cluster grows and shrinks between the two")
+    spot: bool = Field(True, description="workers on spot nodes, which are cheap and taken away at short notice")
+    idle_s: int = Field(1800, ge=1, description="a cluster without work for this long is deleted")
+    max_age_s: int = Field(43200, ge=1, description="a cluster of this age is deleted, whatever it does")
 
 
 class Runtime(_Part):

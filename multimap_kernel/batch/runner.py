@@ -23,7 +23,7 @@ from multimap_kernel.batch.selection import Only, has_work, plan_rows, recipe_of
 from multimap_kernel.batch.source import git_commit, image
 from multimap_kernel.batch.status import SETTLED, TRANSIENT, Status
 from multimap_kernel.batch.table import Row, check_table
-from multimap_kernel.compute import SCHEDULER, cluster
+from multimap_kernel.compute import cluster, joining
 from multimap_kernel.config import Runtime
 from multimap_kernel.io.files import localise
 from multimap_kernel.schema import StorageError
@@ -136,7 +136,7 @@ def run_batch(
         with cluster(runtime or Runtime(cluster={"kind": "threads"})) as client:
             environment = {**os.environ, "MULTIMAP_BATCH": "1"}
             if client is not None and client.scheduler is not None:
-                environment[SCHEDULER] = str(client.scheduler.address)
+                environment |= joining(client)
             conditions = Conditions(local, environment, Limits(timeout_s, memory_bytes))
             records |= _Batch(conditions, on_progress).run(list(todo.values()), jobs)
     return [records[draft.session] for draft in drafts]

@@ -1,106 +1,18 @@
-"""Dask clusters behind one context manager: the same work runs in threads, in processes, on Kubernetes."""
+"""Dask clusters behind one context manager: the same work runs in threads, in processes, on Kubernetes.
 
-from __future__ import annotations
+Names are looked up when they are used: `compute.retire` runs in the last seconds of a worker and must start at once.
+"""
 
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import dask
-from distributed import Client, LocalCluster
-from threadpoolctl import threadpool_limits
+if TYPE_CHECKING:
+    from multimap_kernel.compute.start import SCHEDULER, cluster, joining, readable_faults
 
-from multimap_kernel.compute.kubernetes import start_kubernetes
-from multimap_kernel.compute.watchdog import Watchdog, readable_faults
-from multimap_kernel.config import Cluster, Runtime
-from multimap_kernel.schema import ClusterError
-
-__all__ = ["cluster", "readable_faults"]
-
-LOOPBACK = "127.0.0.1"
-SCHEDULER = "MULTIMAP_SCHEDULER"
+__all__ = ["SCHEDULER", "cluster", "joining", "readable_faults"]
 
 
-@contextmanager
-def cluster(runtime: Runtime) -> Iterator[Client | None]:
-    """Do the Dask work inside the ``with`` block where ``runtime.cluster`` says.
-
-    ``threads`` stays in this process. ``local`` starts worker processes that listen on loopback only. ``kubernetes``
-    asks the Dask operator. ``address`` joins a running scheduler. When the environment names a scheduler in
-    ``MULTIMAP_SCHEDULER``, as a batch does for its notebooks, that one is joined by every kind but ``threads``; a
-    cluster that was joined is left running.
-
-    Each worker computes with one BLAS thread, so that sums keep their order and a session its result.
-
-    Parameters
-    ----------
-    runtime
-        Its cluster and its folder for temporary files.
-
-    Yields
-    ------
-    The client of the cluster; None for ``threads``.
-
-    Raises
-    ------
-    ClusterError
-        If the cluster does not start, if no worker is there for ``patience_s`` seconds, or if a task ends its workers
-        again and again, most often because memory ran out.
-    """
-    chosen = runtime.cluster
-    address = os.environ.get(SCHEDULER, "") or chosen.address
-    with ExitStack() as stack:
-        stack.enter_context(threadpool_limits(1))
-        # with a client Dask would rechunk by its shuffle service, whose graphs cannot be named twice: work that enters
-        # a graph through `delayed` and again as an array is then "lost"; nor does a shuffle survive a killed worker
-        stack.enter_context(dask.config.set({"array.rechunk.method": "tasks"}))
-        # the volume x volume matrices of a run of an hour are tens of MB, and are sent once
-        stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "64MB"}))
-        if runtime.scratch:
-            stack.enter_context(dask.config.set({"temporary-directory": runtime.scratch}))
-        if chosen.kind == "threads":
-            stack.enter_context(dask.config.set(scheduler="threads", num_workers=chosen.workers))
-            yield None
-            return
-        if chosen.kind == "address" or SCHEDULER in os.environ:
-            client = stack.enter_context(_join(address))
-        else:
-            started = stack.enter_context(start_kubernetes(chosen) if chosen.kind == "kubernetes" else _start(chosen))
-            client = stack.enter_context(Client(started))
-        stack.enter_context(readable_faults(chosen.memory))
-        stack.enter_context(Watchdog(client, chosen.patience_s))
-        yield client
-
-
-def _start(chosen: Cluster) -> LocalCluster:
-    # numba has its own pool of threads; the BLAS libraries are already held to one by distributed's own settings
-    with dask.config.set({"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": 1}):
-        try:
-            return LocalCluster(
-                n_workers=chosen.workers,
-                threads_per_worker=1,
-                memory_limit=chosen.memory,
-                host=LOOPBACK,
-                dashboard_address=f"{LOOPBACK}:0",
-                silence_logs=logging.ERROR,
-            )
-        except (OSError, TimeoutError, RuntimeError) as fault:
-            raise ClusterError(
-                f"{chosen.workers} worker processes must start on this machine, found: {fault}; "
-                "try again, or set runtime.cluster.kind to 'threads'"
-            ) from fault
-
-
-def _join(address: str) -> Client:
-    if not address:
-        raise ClusterError(
-            f"runtime.cluster.address or {SCHEDULER} must name a scheduler such as tcp://127.0.0.1:8786, found neither"
-        )
-    try:
-        return Client(address)
-    except (OSError, TimeoutError, ValueError) as fault:
-        raise ClusterError(
-            f"a Dask scheduler must answer at {address}, found: {fault}; start it, or choose another "
-            "runtime.cluster.kind"
-        ) from fault
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"multimap_kernel.compute has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module("multimap_kernel.compute.start"), name)

@@ -1,89 +1,73 @@
-"""Dask clusters on Kubernetes, through the Dask operator; the only import of dask_kubernetes."""
+"""Dask clusters on Kubernetes, through the Dask operator."""
 
 from __future__ import annotations
 
-import getpass
 import os
-import uuid
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import dask
-import dask.utils
+import dask.config
 
+from multimap_kernel.compute.tls import environment, temporary_security
 from multimap_kernel.config import Cluster
 from multimap_kernel.schema import ClusterError
 
-FOREIGN_IMAGE = "ghcr.io/dask/dask:latest"  # dask-kubernetes' own default, which does not hold multimap
+LINK = "distributed.dashboard.link"
+BARE_LINK = "{scheme}://{host}:{port}/status"  # Dask's own default, which no browser outside the cluster reaches
+LAB_LINK = "{JUPYTERHUB_SERVICE_PREFIX}proxy/{host}:{port}/status"
 
 
-def start_kubernetes(chosen: Cluster) -> Any:
-    """Ask the Dask operator for a cluster of ``chosen.workers`` workers.
+@contextmanager
+def start_kubernetes(chosen: Cluster) -> Iterator[Any]:
+    """Ask the Dask operator for a cluster, and delete it at the end.
 
-    Namespace, image and name come from Dask's own settings (``kubernetes.namespace``, ``kubernetes.image``,
-    ``kubernetes.name``, or the environment, such as ``DASK_KUBERNETES__IMAGE``), which the chart sets.
+    Its parts speak TLS with a certificate of their own. Its dashboard link goes through the Lab's proxy. With
+    ``max_workers`` it grows and shrinks with its work.
 
     Parameters
     ----------
     chosen
-        Number of workers, and memory of each.
+        See `config.Cluster`; image, namespace and owner come from the environment, see `compute.spec.cluster_spec`.
 
-    Returns
-    -------
-    A KubeCluster: a context manager that deletes the cluster when it ends.
+    Yields
+    ------
+    A KubeCluster.
 
     Raises
     ------
     ClusterError
         If dask-kubernetes is not installed, no image is named, or the cluster does not come up.
     """
-    operator = _operator()
+    _require_extra()
+    from multimap_kernel.compute.kubecluster import SecureCluster  # noqa: PLC0415  # an optional extra, slow to import
+    from multimap_kernel.compute.spec import cluster_spec  # noqa: PLC0415
+
+    security = temporary_security()
+    spec = cluster_spec(chosen, environment(security))
+    with dask.config.set({LINK: _dashboard_link()}):
+        try:
+            started = SecureCluster(spec, security, chosen.patience_s)
+        except Exception as fault:  # the client of Kubernetes raises errors of several libraries
+            raise ClusterError(
+                f"a cluster must come up on Kubernetes within {chosen.patience_s:g} s, found {type(fault).__name__}: "
+                f"{fault}; is the Dask operator there, may this account create DaskClusters, and is there room?"
+            ) from fault
+        with started:
+            if chosen.max_workers > chosen.workers:
+                started.adapt(minimum=chosen.workers, maximum=chosen.max_workers)
+            yield started
+
+
+def _dashboard_link() -> str:
+    link = str(dask.config.get(LINK))
+    return LAB_LINK if link == BARE_LINK and "JUPYTERHUB_SERVICE_PREFIX" in os.environ else link
+
+
+def _require_extra() -> None:
     try:
-        return operator.KubeCluster(custom_cluster_spec=cluster_spec(chosen))
-    except Exception as fault:  # the client of Kubernetes raises errors of several libraries
-        raise ClusterError(
-            f"a cluster must come up on Kubernetes, found {type(fault).__name__}: {fault}; is the Dask operator there, "
-            "and may this account create DaskClusters?"
-        ) from fault
-
-
-def cluster_spec(chosen: Cluster) -> dict[str, Any]:
-    """The DaskCluster resource that is asked for, as plain data.
-
-    Requests equal limits: a worker that was promised less memory than it may use is the first to be evicted.
-
-    Raises
-    ------
-    ClusterError
-        If dask-kubernetes is not installed or no image is named.
-    """
-    operator = _operator()
-    image = dask.config.get("kubernetes.image", FOREIGN_IMAGE)
-    if image == FOREIGN_IMAGE:
-        raise ClusterError(
-            f"DASK_KUBERNETES__IMAGE must name an image that holds multimap, found {image!r}; set it to the image of "
-            "your laboratory"
-        )
-    amount = {"cpu": "1", "memory": str(dask.utils.parse_bytes(chosen.memory))}
-    # the name is also in the selectors of the spec, where KubeCluster would leave its placeholders standing
-    name = dask.config.get("kubernetes.name").format(user=getpass.getuser(), uuid=uuid.uuid4().hex[:10], **os.environ)
-    spec: dict[str, Any] = operator.make_cluster_spec(
-        name=name,
-        image=image,
-        n_workers=chosen.workers,
-        resources={"requests": amount, "limits": amount},
-        worker_command="dask-worker --nthreads 1",
-        env=dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
-    )
-    return spec
-
-
-def _operator() -> ModuleType:
-    try:
-        from dask_kubernetes import operator  # noqa: PLC0415  # an optional extra, and slow to import
+        import dask_kubernetes  # noqa: F401, PLC0415
     except ImportError as fault:
         raise ClusterError(
             "runtime.cluster.kind 'kubernetes' needs dask-kubernetes; pip install 'multimap[cloud]'"
         ) from fault
-    module: ModuleType = operator
-    return module

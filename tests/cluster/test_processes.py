@@ -1,0 +1,138 @@
+"""Dask without Kubernetes: schedulers and workers as processes of their own, speaking TLS, ended in every way."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import dask
+import pytest
+from distributed import Client, wait
+from objectstore import free_port
+
+import multimap_kernel as mm
+from multimap_kernel.compute.tls import environment, settings, temporary_security
+from multimap_kernel.schema import ClusterError
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(1200)]
+DASK = Path(sys.executable).with_name("dask")
+
+
+class Processes:
+    """A scheduler and workers that are started and ended one by one."""
+
+    def __init__(self, folder):
+        pytest.importorskip("dask_kubernetes", reason="the extra multimap[cloud] is not installed")
+        from multimap_kernel.compute.spec import scheduler_settings
+
+        self.folder, self.security = folder, temporary_security()
+        self.address, self.http = f"tls://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self.environment = {**os.environ, **environment(self.security), **scheduler_settings()}
+        self.workers = {}
+
+    def __enter__(self):
+        port = self.address.rsplit(":", 1)[1]
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", self.http
+        )
+        await_port(self.address)
+        return self
+
+    def __exit__(self, *_):
+        for process in (self.scheduler, *self.workers.values()):
+            process.kill()
+            process.wait()
+
+    def _start(self, *command):
+        with (self.folder / f"{command[0]}.log").open("ab") as log:
+            return subprocess.Popen([DASK, *command], env=self.environment, stdout=log, stderr=log, cwd=self.folder)
+
+    def add(self, *names):
+        options = ("--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard", "--memory-limit", "0", "--no-nanny")
+        for name in names:
+            self.workers[name] = self._start("worker", self.address, "--name", name, *options)
+
+    def retire(self, name):
+        """The preStop hook, as a pod runs it."""
+        own = {"DASK_WORKER_NAME": name, "MULTIMAP_SCHEDULER_HTTP": f"http://{self.http}"}
+        command = [sys.executable, "-m", "multimap_kernel.compute.retire"]
+        return subprocess.run(command, check=False, env={**self.environment, **own}, capture_output=True, text=True)
+
+    def end(self, name, how):
+        self.workers[name].send_signal(how)
+        self.workers.pop(name).wait(400)
+
+    @property
+    def runtime(self):
+        return mm.Runtime(cluster={"kind": "address", "address": self.address, "patience_s": 400})
+
+
+def await_port(address, seconds=400):
+    """A process that is starting listens some time later; on a busy machine much later."""
+    host, port = address.rsplit("/", 1)[1].split(":")
+    for _ in range(10 * seconds):
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens at {address}")
+
+
+@pytest.fixture
+def processes(tmp_path):
+    with Processes(tmp_path) as running, dask.config.set(settings(running.security)):
+        yield running
+
+
+def test_retire__a_worker_that_gets_sigterm_after_the_hook_loses_nothing(processes):
+    def stamp(number):
+        return time.time(), os.urandom(1_000_000)
+
+    def stamps(futures):
+        wait(futures, timeout=400)
+        return client.gather(client.map(lambda made: made[0], futures, pure=False))
+
+    processes.add("a", "b")
+    with mm.cluster(processes.runtime) as client:
+        client.wait_for_workers(2, timeout=400)
+        futures = client.map(stamp, range(20), pure=False)
+        before = stamps(futures)
+        assert processes.retire("a").stdout == "a handed over its results\n"
+        processes.end("a", signal.SIGTERM)
+        assert stamps(futures) == before
+        assert processes.retire("nobody").stdout == "nobody was not known and had nothing to hand over\n"
+
+        processes.add("c")  # and without the hook
+        client.wait_for_workers(2, timeout=400)
+        futures = client.map(stamp, range(20), pure=False)
+        before = stamps(futures)
+        processes.end("c", signal.SIGTERM)
+        assert sum(one != other for one, other in zip(stamps(futures), before, strict=True)) > 0
+
+
+def test_retire__says_what_is_missing(processes):
+    processes.http = "127.0.0.1:1"
+    told = processes.retire("a")
+    assert told.returncode == 75
+    assert "http://127.0.0.1:1 must take over what a holds, found URLError" in told.stderr
+
+
+def test_scheduler__listens_to_its_own_certificate_alone(processes):
+    processes.add("a")
+    with mm.cluster(processes.runtime) as client:
+        assert client.submit(abs, -2).result(60) == 2
+    other = temporary_security()
+    with (
+        pytest.raises(OSError, match="TLS certificate does not match"),
+        Client(processes.address, security=other, timeout=400),
+    ):
+        pass
+    with (
+        dask.config.set({"distributed.comm.tls.client.cert": None}),
+        pytest.raises(ClusterError, match="wants the certificate of its cluster, found none"),
+        mm.cluster(processes.runtime),
+    ):
+        pass
