@@ -47,6 +47,7 @@ _HOME = {
     "carpet": "fmri.carpet",
     "fit": "fusion.ridge",
     "regions": "fusion.regions",
+    "add_patches": "fusion.patches",
     "train": "fusion.train",
     "evaluate": "fusion.evaluate",
     "card": "fusion.card",

@@ -125,6 +125,9 @@ class Fuse(_Part):
 
     model: Literal["ridge", "joint"] = Field("ridge", description="joint: the ridge, and a network on what it leaves")
     size: Literal["small", "base"] = Field("small", description="of the network: for a CPU, for a GPU")
+    tokens: Literal["power", "patches"] = Field(
+        "power", description="patches: `multimap train` also learns bands of its own from raw EEG"
+    )
     region_mm: Positive = Field(24.0, description="edge of the cubes that the joint model takes as regions")
     lags_s: tuple[float, ...] = Field(
         (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0), description="EEG this long before the volume"

@@ -45,7 +45,7 @@ def train(
         run_folder = _Watched(where)
         fit, out = learn(
             runs, lags_s=options.lags_s, kind=split.kind, folds=split.folds, gap_s=split.gap_s, seed=options.seed,
-            size=options.size, folder=run_folder, device=device,
+            size=options.size, tokens=options.tokens, folder=run_folder, device=device,
         )  # fmt: skip
     with OUT.status("judging it beside its baselines and nulls"):
         judged = evaluate(runs, fit, out, seed=options.seed, folder=run_folder)

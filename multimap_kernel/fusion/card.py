@@ -21,9 +21,16 @@ def card(fit: JointFit, evaluation: Evaluation) -> str:
 
     Returns
     -------
-    Markdown: headline, data and split, scores with intervals, nulls, gates, what must not be concluded.
+    Markdown: headline, data and split, scores with intervals, nulls, lags, gates, what must not be concluded.
     """
-    parts = [_headline(evaluation), _data(fit), _scores(evaluation), _nulls(evaluation), _regions(fit, evaluation)]
+    parts = [
+        _headline(evaluation),
+        _data(fit),
+        _scores(evaluation),
+        _nulls(evaluation),
+        _lags(fit),
+        _regions(fit, evaluation),
+    ]
     return "\n\n".join([*parts, _limits(fit, evaluation)]) + "\n"
 
 
@@ -53,7 +60,7 @@ def _data(fit: JointFit) -> str:
             f"- EEG {min(lags):g} to {max(lags):g} s before the volume, {len(lags)} lags",
             f"- split by {split['kind']} into {len(split['folds'])} folds, gap {split['gap_s']:g} s",
             "- each volume is predicted once, by a model that saw none of its EEG window",
-            f"- size {fit.size}, {fit.latent} latents, seed {fit.seed}",
+            f"- size {fit.size}, reads {fit.tokens}, {fit.latent} latents, seed {fit.seed}",
             f"- sha256 of split {split['sha256'][:16]}, data {fit.data_sha256[:16]}, weights {fit.weights_sha256[:16]}",
         ]
     )
@@ -87,6 +94,20 @@ def _nulls(one: Evaluation) -> str:
             f"- the same under folds drawn at random, which leak: {_number(one.leak_shuffled)}",
         ]
     )
+
+
+def _lags(fit: JointFit) -> str:
+    """Weight of each lag, and a word where a head leans on the end of the axis: the response may reach beyond."""
+    lags = fit.manifest["lags_s"]
+    lines = ["## Lags", "", "| EEG before the volume (s) | " + " | ".join(f"{lag:g}" for lag in lags) + " |"]
+    lines.append("|---" * (len(lags) + 1) + "|")
+    for number, row in enumerate(fit.lag_weight, 1):
+        lines.append(f"| head {number} | " + " | ".join(f"{weight:.2f}" for weight in row) + " |")
+    peak = lags[max(range(len(lags)), key=fit.lag_weight[0].__getitem__)]
+    lines += ["", f"The first head, which starts at the peak of the response, weighs {peak:g} s most."]
+    if peak in (min(lags), max(lags)):
+        lines.append("That is the end of the axis: check the alignment, or widen fuse.lags_s.")
+    return "\n".join(lines)
 
 
 def _regions(fit: JointFit, one: Evaluation) -> str:

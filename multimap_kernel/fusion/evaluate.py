@@ -63,7 +63,7 @@ def evaluate(
     ridge refitted on shifted EEG; predictions from another run's EEG; nearest neighbours under the split and under
     folds drawn at random, which leak.
     """
-    table = read_table(runs, tuple(fit.manifest["lags_s"]))
+    table = read_table(runs, tuple(fit.manifest["lags_s"]), patches=fit.tokens == "patches")
     if table.digest() != fit.data_sha256:
         raise InputError(
             f"runs must be those that the model was trained on, sha256 {fit.data_sha256[:12]}, found "

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from multimap_kernel.fusion.linear import principal_filters, shared_axes
 from multimap_kernel.fusion.model import WINDOW, Embedding, ResidualModel, Shape, Size
-from multimap_kernel.fusion.tables import Table
+from multimap_kernel.fusion.tables import Reading, Table
 from multimap_kernel.schema import InputError
 
 SEGMENT = 16
@@ -27,24 +27,32 @@ SLOW = 0.01
 class ResidualLesson:
     """Standardised log power (row, lag, channel, band) and the ridge's residual (row, region), float32.
 
-    Each row is learned from by itself.
+    If the network reads raw EEG, ``patch (window, channel, sample)`` and the ``window (row, lag)`` of each row are
+    there too. Each row is learned from by itself.
     """
 
     power: torch.Tensor
     residual: torch.Tensor
     starts: torch.Tensor
-    filters: np.ndarray
+    run: np.ndarray
+    patch: torch.Tensor | None = None
+    window: torch.Tensor | None = None
     length: int = 1
 
     def model(self, shape: Shape, size: Size) -> ResidualModel:
-        """A network at its start."""
+        """A network at its start: the strongest spatial patterns of each band, fixed or learned."""
         model = ResidualModel(shape, size)
-        model.start_from(self.filters)
+        power = self.power[:, 0].numpy()
+        if model.bank is not None and self.patch is not None and self.window is not None:
+            learned = model.bank.start_from(self.patch[self.window[:, 0]])
+            power = np.concatenate([power, learned.numpy()], axis=2)
+        model.start_from(principal_filters(power, self.run, size.rank))
         return model
 
     def to(self, device: str) -> ResidualLesson:
         """The same with its values on a device; ``starts`` stay, a step's rows are drawn on the CPU."""
-        return replace(self, power=self.power.to(device), residual=self.residual.to(device))
+        moved = {name: getattr(self, name) for name in ("power", "residual", "patch", "window")}
+        return replace(self, **{name: value.to(device) for name, value in moved.items() if value is not None})
 
     def groups(self, model: torch.nn.Module, rate: float) -> list[dict[str, object]]:
         """All weights learn at one rate."""
@@ -53,7 +61,8 @@ class ResidualLesson:
     def losses(self, model: torch.nn.Module, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         """Mean square of what is left of the residual."""
         flat = rows.flatten()
-        return {"residual": functional.mse_loss(model(self.power[flat]), self.residual[flat])}
+        patch = None if self.patch is None or self.window is None else self.patch[self.window[flat]]
+        return {"residual": functional.mse_loss(model(self.power[flat], patch), self.residual[flat])}
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,7 @@ def contrast(logits: torch.Tensor, run: torch.Tensor, time_s: torch.Tensor) -> t
     return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
 
 
-def residual_lesson(table: Table, rows: np.ndarray, power: np.ndarray, ridge: np.ndarray, rank: int) -> ResidualLesson:
+def residual_lesson(table: Table, rows: np.ndarray, reading: Reading, ridge: np.ndarray) -> ResidualLesson:
     """Gather what the residual of these rows is learned from.
 
     Parameters
@@ -133,18 +142,19 @@ def residual_lesson(table: Table, rows: np.ndarray, power: np.ndarray, ridge: np
         The runs.
     rows
         Rows that train, ascending.
-    power : (row of the table, lag, channel, band)
-        Standardised.
+    reading
+        What a network reads, scaled by these rows.
     ridge : (row of the table, region)
         Out-of-fold prediction of the ridge.
-    rank
-        Spatial filters of each band.
     """
+    raw = reading.patch.size > 0
     return ResidualLesson(
-        power=_tensor(power[rows]),
+        power=_tensor(reading.power[rows]),
         residual=_tensor(table.target[rows] - ridge[rows]),
         starts=torch.arange(rows.size),
-        filters=principal_filters(power[rows][:, 0], table.run[rows], rank),
+        run=table.run[rows],
+        patch=_tensor(reading.patch) if raw else None,
+        window=_tensor(reading.window[rows]) if raw else None,
     )
 
 

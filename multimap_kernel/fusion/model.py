@@ -1,6 +1,7 @@
 """The networks: what EEG tells of BOLD beyond a line, and one embedding of both. Pure torch; no files.
 
-Shapes: ``b`` batch, ``l`` lag, ``c`` channel, ``f`` band, ``k`` filters of a band, ``d = f * k`` width of a token,
+Shapes: ``b`` batch, ``l`` lag, ``c`` channel, ``f`` band (``g`` of them learned from patches of ``s`` samples in ``n``
+windows), ``k`` filters of a band, ``d = f * k`` width of a token,
 ``p`` products, ``h`` lag heads, ``r`` region, ``w`` volumes of a window, ``t`` width of a region token, ``z`` latents.
 """
 
@@ -44,7 +45,7 @@ class Size:
 
 
 SIZES = {"small": Size(), "base": Size(rank=8, products=128, depth=4, epochs=60, batch=1024, rate=1e-3)}
-"""``small`` learns in seconds on one core; ``base`` is for a GPU."""
+"""``small`` learns in seconds on one core; ``base`` is for one GPU, in bfloat16, and was never run on one by us."""
 WINDOW = 5
 """Volumes that one point of the embedding spans."""
 PEAKS_S = (5.0, 15.0)
@@ -53,14 +54,53 @@ SMOOTH = 1.2
 """Where attention between lags starts: its width in volumes. Band power is speckled; a product needs its mean."""
 
 
+FILTERS, FILTER_S = 8, 0.5
+"""Bands that are learned from raw patches, and the length of their filters, s."""
+
+
 class Shape(NamedTuple):
-    """What the data decide: numbers of channels, bands, regions and latents; the lags in s."""
+    """What the data decide: numbers of channels, bands, regions, latents; lags in s; samples and Hz of raw patches."""
 
     channels: int
     bands: int
     regions: int
     latent: int
     lags_s: tuple[float, ...]
+    samples: int = 0
+    patch_hz: float = 0.0
+
+
+class Bank(nn.Module):
+    """Log power of raw EEG in bands that are learned: filter, square, mean, logarithm.
+
+    Begins as pairs of Gabor filters (cosine and sine), spaced evenly in log frequency.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        taps = min(shape.samples, round(FILTER_S * shape.patch_hz))
+        time = (np.arange(taps) - (taps - 1) / 2) / shape.patch_hz
+        turns = 2 * np.pi * np.geomspace(3.0, min(40.0, 0.4 * shape.patch_hz), FILTERS)[:, None] * time
+        pairs = np.concatenate([np.cos(turns), np.sin(turns)]) * np.hanning(taps + 2)[1:-1]
+        pairs /= np.sqrt((pairs**2).sum(axis=1, keepdims=True))
+        self.kernel = nn.Parameter(torch.from_numpy(pairs[:, None].astype(np.float32)))  # (2 * g, 1, taps)
+        self.level = nn.Buffer(torch.zeros(shape.channels, FILTERS))  # (c, g)
+        self.spread = nn.Buffer(torch.ones(shape.channels, FILTERS))  # (c, g)
+
+    def start_from(self, patch: torch.Tensor) -> torch.Tensor:
+        """Take level and spread from the patches (n, c, s) that train, and give their power (n, c, g)."""
+        with torch.no_grad():
+            power = torch.cat([self(part) for part in torch.split(patch, 256)])  # (n, c, g)
+            self.level.copy_(power.mean(dim=0))
+            self.spread.copy_(power.std(dim=0).clamp_min(1e-6))
+            return (power - self.level) / self.spread
+
+    def forward(self, patch: torch.Tensor) -> torch.Tensor:
+        """Standardised log power of patches (n, c, s)."""
+        wave = functional.conv1d(patch.flatten(0, 1)[:, None], self.kernel, stride=2)  # (n * c, 2 * g, s')
+        power = wave.square().mean(dim=-1).view(*patch.shape[:2], 2, FILTERS).sum(dim=2)  # (n, c, g)
+        standardised: torch.Tensor = ((power + 1e-6).log() - self.level) / self.spread  # (n, c, g)
+        return standardised
 
 
 class Block(nn.Module):
@@ -95,8 +135,10 @@ class ResidualModel(nn.Module):
     def __init__(self, shape: Shape, size: Size) -> None:
         super().__init__()
         rank, lags = min(size.rank, shape.channels), len(shape.lags_s)
-        width = shape.bands * rank
-        self.filters = nn.Parameter(torch.zeros(shape.bands, shape.channels, rank))  # (f, c, k)
+        self.bank = Bank(shape) if shape.samples else None
+        bands = shape.bands + (FILTERS if shape.samples else 0)
+        width = bands * rank
+        self.filters = nn.Parameter(torch.zeros(bands, shape.channels, rank))  # (f, c, k)
         self.blocks = nn.ModuleList(Block(width, size.products, lags) for _ in range(size.depth))
         self.back = nn.ModuleList(nn.Linear(size.products, width, bias=False) for _ in range(size.depth - 1))
         self.lag = nn.Parameter(_response(shape.lags_s))  # (h, l)
@@ -109,8 +151,11 @@ class ResidualModel(nn.Module):
         with torch.no_grad():
             self.filters.copy_(torch.from_numpy(filters))
 
-    def tokens(self, power: torch.Tensor) -> torch.Tensor:
-        """Filtered courses of standardised log power (b, l, c, f)."""
+    def tokens(self, power: torch.Tensor, patch: torch.Tensor | None = None) -> torch.Tensor:
+        """Filtered courses of standardised log power (b, l, c, f - g), and of raw patches (b, l, c, s) if there are."""
+        if self.bank is not None and patch is not None:
+            learned = self.bank(patch.flatten(0, 1)).view(*patch.shape[:3], -1)  # (b, l, c, g)
+            power = torch.cat([power, learned], dim=-1)  # (b, l, c, f)
         banded = power.permute(3, 0, 1, 2).flatten(1, 2)  # (f, b * l, c)
         tokens = torch.bmm(banded, self.filters)  # (f, b * l, k)
         return tokens.view(len(tokens), *power.shape[:2], -1).permute(1, 2, 0, 3).flatten(2)  # (b, l, d)
@@ -119,9 +164,9 @@ class ResidualModel(nn.Module):
         """Weight of each lag in each head."""
         return torch.softmax(self.lag, dim=-1)  # (h, l)
 
-    def forward(self, power: torch.Tensor) -> torch.Tensor:
-        """Residual of each region from standardised log power (b, l, c, f)."""
-        smooth, product = self.blocks[0](self.tokens(power))  # (b, l, d), (b, l, p)
+    def forward(self, power: torch.Tensor, patch: torch.Tensor | None = None) -> torch.Tensor:
+        """Residual of each region from standardised log power (b, l, c, f - g) and raw patches (b, l, c, s)."""
+        smooth, product = self.blocks[0](self.tokens(power, patch))  # (b, l, d), (b, l, p)
         for back, block in zip(self.back, list(self.blocks)[1:], strict=True):
             smooth, product = block(smooth + back(product))  # (b, l, d), (b, l, p)
         pooled = torch.einsum("hl,blp->bhp", self.lag_weight(), product)  # (b, h, p)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from multimap_kernel.fusion.lessons import window_starts
 from multimap_kernel.fusion.linear import mean_correlation
 from multimap_kernel.fusion.model import PEAKS_S, WINDOW, Embedding, ResidualModel
 from multimap_kernel.fusion.split import Fold
-from multimap_kernel.fusion.tables import Table
+from multimap_kernel.fusion.tables import Reading, Table
 from multimap_kernel.schema import JointFit, annotate
 
 
@@ -29,12 +30,28 @@ class Learned:
     lag_weight: np.ndarray
 
 
-def apply(model: ResidualModel, power: np.ndarray) -> np.ndarray:
-    """What the network says of the residual (row, region) at standardised power (row, lag, channel, band)."""
-    device = next(model.parameters()).device
+def apply(model: ResidualModel, reading: Reading, rows: np.ndarray) -> np.ndarray:
+    """What the network says of the residual (row, region) in some rows."""
+    return _in_parts(model, model, reading, rows)
+
+
+def lagged_courses(model: ResidualModel, reading: Reading, rows: np.ndarray) -> np.ndarray:
+    """What the network's filters make of the EEG (row, course), mean over lags as its first head weighs them."""
+    weight = model.lag_weight()[0].detach()  # (l,)
+    return _in_parts(model, lambda *read: torch.einsum("l,bld->bd", weight, model.tokens(*read)), reading, rows)
+
+
+def _in_parts(
+    model: ResidualModel, function: Callable[..., torch.Tensor], reading: Reading, rows: np.ndarray
+) -> np.ndarray:
+    """Apply a function of power (b, l, c, f - g) and patches (b, l, c, s) to rows, some at a time."""
+    device, most = model.lag.device, 256 if reading.patch.size else 4096
+    found = []
     with torch.no_grad():
-        parts = torch.split(torch.from_numpy(power), 4096)
-        return np.asarray(torch.cat([model(part.to(device)) for part in parts]).cpu().numpy())
+        for part in np.split(rows, range(most, rows.size, most)):
+            read = [reading.power[part]] + ([reading.patch[reading.window[part]]] if reading.patch.size else [])
+            found.append(function(*(torch.from_numpy(values).to(device) for values in read)))
+    return np.asarray(torch.cat(found).cpu().numpy())
 
 
 def embed(table: Table, rows: np.ndarray, space: Embedding, predicted: np.ndarray, courses: np.ndarray) -> np.ndarray:
@@ -102,6 +119,7 @@ def describe(
         ridge_score=scores["region_ridge"],
         gate=tuple(tuple(float(g) for g in one.gate) for one in learned),
         penalties=tuple(one.penalty for one in learned),
+        lag_weight=tuple(tuple(map(float, row)) for row in out["lag_weight"].mean("fold").values),
         manifest=split,
         data_sha256=hashes["data"],
         weights_sha256=weights,

@@ -13,20 +13,20 @@ from multimap_kernel.fusion.model import PEAKS_S, Embedding, ResidualModel
 from multimap_kernel.fusion.outcome import Learned, apply, embed
 from multimap_kernel.fusion.scores import Pieces, agreement, gain_over, patterns, shift_null, top_one
 from multimap_kernel.fusion.split import Fold
-from multimap_kernel.fusion.tables import Table
+from multimap_kernel.fusion.tables import Reading, Table
 
 Watch = Callable[[Any], dict[str, float]]
 """Scores of a network that is still learning; nothing is chosen by them."""
 _DIGITS = 4
 
 
-def watch_residual(table: Table, rows: np.ndarray, power: np.ndarray, ridge: np.ndarray) -> Watch:
+def watch_residual(table: Table, rows: np.ndarray, reading: Reading, ridge: np.ndarray) -> Watch:
     """Mean correlation of the ridge and of ridge + network, before any gate, in rows that do not train."""
     measured, plain = table.target[rows], ridge[rows]
     of_ridge = float(mean_correlation(plain, measured).mean())
 
     def watch(model: ResidualModel) -> dict[str, float]:
-        joint = plain + apply(model, power[rows])
+        joint = plain + apply(model, reading, rows)
         return {"ridge": of_ridge, "joint": float(mean_correlation(joint, measured).mean())}
 
     return watch

@@ -5,15 +5,35 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from dask.base import compute
 
+from multimap_kernel.fusion.patches import no_patches, read_patches
 from multimap_kernel.fusion.windows import lagged_power
 from multimap_kernel.maps.design import make_design
 from multimap_kernel.maps.shifts import basis
 from multimap_kernel.schema import InputError, require
+
+
+class Reading(NamedTuple):
+    """What a network reads, scaled by the rows that train.
+
+    Parameters
+    ----------
+    power : (row, lag, channel, band)
+        Log band power in deviations, float32.
+    patch : (window, channel, sample)
+        Raw EEG in deviations, float32; no sample where the network reads power alone.
+    window : (row, lag)
+        Position in ``patch`` of the window of each lag.
+    """
+
+    power: np.ndarray
+    patch: np.ndarray
+    window: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -30,12 +50,18 @@ class Table:
         Log band power, float32; its centre and scale are left to each fold.
     target : (row, region)
         BOLD without trend and confounds, mean 0 and deviation 1 within the run, float32.
+    patch : (window, channel, sample)
+        Raw EEG of every volume of every run, V, float32; no sample without patches.
+    window : (row, lag)
+        Position in ``patch`` of the window of each lag.
     design : (row, condition)
         Events convolved with an HRF, float32; no column without events.
     lags_s
         EEG this long before the volume, s.
     step_s
         Repetition time, s.
+    patch_hz
+        Samples of a patch in a second.
     channels, bands, regions, conditions
         What the columns are.
     """
@@ -45,13 +71,16 @@ class Table:
     volume: np.ndarray
     power: np.ndarray
     target: np.ndarray
+    patch: np.ndarray
+    window: np.ndarray
     design: np.ndarray
     lags_s: tuple[float, ...]
     step_s: float
     channels: tuple[str, ...]
     bands: tuple[str, ...]
     regions: tuple[str, ...]
-    conditions: tuple[str, ...] = ()
+    conditions: tuple[str, ...]
+    patch_hz: float = 0.0
 
     def condition(self) -> np.ndarray:
         """Name of the condition (row,) whose response is at least half its largest, else ``rest``."""
@@ -64,7 +93,7 @@ class Table:
     def digest(self) -> str:
         """sha256 of everything that a model reads."""
         total = hashlib.sha256(repr((self.names, self.lags_s, self.step_s, self.channels, self.bands)).encode())
-        for values in (self.run, self.volume, self.power, self.target, self.design):
+        for values in (self.run, self.volume, self.power, self.target, self.design, self.patch):
             total.update(np.ascontiguousarray(values).tobytes())
         return total.hexdigest()
 
@@ -75,17 +104,31 @@ class Table:
         the level of log power is the electrodes' impedance, which no other run knows.
         """
         centred = np.empty_like(self.power)
-        known = np.zeros(len(self.run), bool)
-        known[train] = True
-        for number in range(len(self.names)):
-            rows = self.run == number
-            own = rows & known if (rows & known).any() else rows
+        for rows, own in self._judges(train):
             centred[rows] = self.power[rows] - self.power[own].mean(axis=(0, 1), dtype=np.float64)
         deviation = centred[train].std(axis=(0, 1), dtype=np.float64)
         return np.asarray(centred / np.where(deviation > 0, deviation, np.inf), np.float32)
 
+    def reading(self, train: np.ndarray) -> Reading:
+        """What a network reads; patches in deviations of each channel in the same rows that centre a run's power."""
+        patch = np.array(self.patch)
+        for rows, own in self._judges(train) if patch.size else ():
+            deviation = self.patch[np.unique(self.window[own])].std(axis=(0, 2), dtype=np.float64)
+            whole = np.unique(self.window[rows])
+            patch[whole] /= np.where(deviation > 0, deviation, np.inf)[:, None]
+        return Reading(self.scaled(train), patch, self.window)
 
-def read_table(runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: str = "spm") -> Table:
+    def _judges(self, train: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows of each run, and those of them that set its centre and scale: those that train, or all."""
+        known = np.zeros(len(self.run), bool)
+        known[train] = True
+        parts = [self.run == number for number in range(len(self.names))]
+        return [(rows, rows & known if (rows & known).any() else rows) for rows in parts]
+
+
+def read_table(
+    runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: str = "spm", *, patches: bool = False
+) -> Table:
     """Put runs into one table.
 
     Parameters
@@ -97,18 +140,23 @@ def read_table(runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: s
         EEG this long before the volume, s.
     hrf
         ``spm`` or ``glover``, for the design.
+    patches
+        Read raw EEG too: ``eeg_patch (time, channel, sample; V)`` with attribute ``patch_hz``, see
+        `fusion.patches.add_patches`.
 
     Raises
     ------
     SchemaError
         If a run lacks a variable or is not on the scanner clock.
     InputError
-        If runs differ in regions, bands or repetition time, share no EEG channel, or a run has no usable volume.
+        If runs differ in regions, bands, repetition time or samples of a patch, share no EEG channel, or a run has no
+        usable volume; if a lag is not a whole number of volumes where patches are read.
     """
     if not runs:
         raise InputError("a model needs at least one run, found none")
     for name, ds in runs.items():
-        require(ds, "region_series", "band_power_fine", "channel_type", where=name, clock="scanner")
+        names = ("region_series", "band_power_fine", "channel_type", *(["eeg_patch"] if patches else []))
+        require(ds, *names, where=name, clock="scanner")
     first = next(iter(runs.values()))
     for what in ("region", "band"):
         different = [name for name, ds in runs.items() if list(ds[what].values) != list(first[what].values)]
@@ -118,7 +166,10 @@ def read_table(runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: s
     if len(steps) > 1:
         raise InputError(f"all runs must have one repetition time, found {sorted(steps)} s; train them apart")
     channels = _shared_channels(runs)
-    parts = [_read(ds, name, channels, lags_s) for name, ds in runs.items()]
+    raw = read_patches(runs, channels, lags_s) if patches else no_patches(runs, lags_s)
+    parts = [
+        _read(ds, name, channels, lags_s, known) for (name, ds), known in zip(runs.items(), raw.known, strict=True)
+    ]
     run = np.concatenate([np.full(len(part[0]), number) for number, part in enumerate(parts)])
     volume, power, target = (np.concatenate(column) for column in zip(*parts, strict=True))
     design, conditions = _designs(runs, hrf, [part[0] for part in parts])
@@ -128,6 +179,8 @@ def read_table(runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: s
         volume=volume,
         power=power,
         target=target,
+        patch=raw.values,
+        window=np.concatenate([place[part[0]] for place, part in zip(raw.place, parts, strict=True)]),
         design=design,
         lags_s=tuple(float(lag) for lag in lags_s),
         step_s=steps.pop(),
@@ -135,6 +188,7 @@ def read_table(runs: Mapping[str, xr.Dataset], lags_s: tuple[float, ...], hrf: s
         bands=tuple(map(str, first["band"].values)),
         regions=tuple(map(str, first["region"].values)),
         conditions=conditions,
+        patch_hz=raw.hz,
     )
 
 
@@ -169,7 +223,9 @@ def _shared_channels(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     return shared
 
 
-def _read(ds: xr.Dataset, name: str, channels: tuple[str, ...], lags_s: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+def _read(
+    ds: xr.Dataset, name: str, channels: tuple[str, ...], lags_s: tuple[float, ...], known: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """Volume, power and target of the usable rows of one run."""
     part = ds.sel(channel=list(channels))
     names = ["band_power_fine", "channel_type", "region_series", "steady_state"]
@@ -180,7 +236,7 @@ def _read(ds: xr.Dataset, name: str, channels: tuple[str, ...], lags_s: tuple[fl
     features = lagged_power(power, ds["bin"].values, kinds, starts=starts, repetition_time=step, lags_s=lags_s)
     if features.shape[1] != len(lags_s) * len(channels) * ds.sizes["band"]:
         raise InputError(f"{name}: a channel of {list(channels)} is not measured whole; mark it as misc in all runs")
-    rows = np.flatnonzero(np.isfinite(features).all(axis=1) & np.asarray(steady, bool))
+    rows = np.flatnonzero(np.isfinite(features).all(axis=1) & np.asarray(steady, bool) & known)
     if not rows.size:
         raise InputError(f"{name} must have a volume whose EEG is known at all lags, found none; check its alignment")
     table = ds["confound"].values[rows] if "confound" in ds else np.zeros((rows.size, 0))

@@ -19,12 +19,13 @@ from multimap_kernel.fusion.lessons import embedding_lesson, residual_lesson
 from multimap_kernel.fusion.linear import ridge_out_of_fold
 from multimap_kernel.fusion.loop import Lesson, deterministic, learn
 from multimap_kernel.fusion.model import SIZES, Embedding, ResidualModel, Shape, Size
-from multimap_kernel.fusion.outcome import Learned, apply, assemble, describe, embed
+from multimap_kernel.fusion.outcome import Learned, apply, assemble, describe, embed, lagged_courses
 from multimap_kernel.fusion.progress import Watch, fold_facts, watch_embedding, watch_residual
 from multimap_kernel.fusion.split import Fold, Kind, check_manifest, cut, manifest
 from multimap_kernel.fusion.tables import Table, read_table
 from multimap_kernel.schema import InputError, JointFit, RunFolder
 
+Tokens = Literal["power", "patches"]
 INNER = 3
 """Folds inside each training part, from which penalty and gate are chosen."""
 
@@ -38,6 +39,7 @@ def train(
     gap_s: float,
     seed: int,
     size: Literal["small", "base"] = "small",
+    tokens: Tokens = "power",
     latent: int | None = None,
     folder: RunFolder | None = None,
     device: str = "cpu",
@@ -54,7 +56,8 @@ def train(
     ----------
     runs
         Name of each run (BIDS label) and its ``region_series (time, region; 1)``, ``band_power_fine (bin, channel,
-        band; V2)``, ``channel_type (channel)``, ``steady_state (time)``; if there: ``confound (time, regressor)``.
+        band; V2)``, ``channel_type (channel)``, ``steady_state (time)``; if there: ``confound (time, regressor)``;
+        for patches ``eeg_patch (time, channel, sample; V)``, see `fusion.patches.add_patches`.
     lags_s
         EEG this long before the volume, s.
     kind, folds, gap_s
@@ -63,6 +66,9 @@ def train(
         Of the networks' starts and the order of what they see.
     size
         ``small`` for a CPU, ``base`` for a GPU.
+    tokens
+        ``power``: the network reads the power of the bands. ``patches``: it also learns bands of its own from raw EEG;
+        slow without a GPU. The ridge reads power in any case.
     latent
         Dimensions of the embedding, at most half the regions, which is also the default.
     folder
@@ -94,7 +100,7 @@ def train(
     ----------
     Wolpert (1992), Neural Networks 5:241 (stacking); Breiman et al. (1984), section 3.4.3 (one standard error).
     """
-    table = read_table(runs, lags_s)
+    table = read_table(runs, lags_s, patches=tokens == "patches")
     regions = len(table.regions)
     latent = max(1, regions // 2) if latent is None else latent
     if not 1 <= latent <= max(1, regions // 2):
@@ -102,7 +108,8 @@ def train(
     parts = cut(table, np.arange(len(table.run)), kind=kind, folds=folds, gap_s=gap_s)
     split = manifest(table, parts, kind=kind, gap_s=gap_s)
     check_manifest(split)
-    shape = Shape(len(table.channels), len(table.bands), regions, latent, table.lags_s)
+    form = table.patch.shape[2], table.patch_hz
+    shape = Shape(len(table.channels), len(table.bands), regions, latent, table.lags_s, *form)
     config = {"size": asdict(SIZES[size]), "shape": shape, "seed": seed, "device": device, "torch": torch.__version__}
     hashes = {"data": table.digest(), "split": split["sha256"], "config": _sha256(config)}
     with deterministic(), sigterm() as preempted:
@@ -115,7 +122,8 @@ def train(
             if folder is not None:
                 journal.tell("fold", **fold_facts(table, parts, learned, seed))
         out = assemble(table, parts, learned)
-        value = describe(out, learned, split, hashes, {"size": size, "latent": latent, "seed": seed}, journal.digest())
+        options = {"size": size, "tokens": tokens, "latent": latent, "seed": seed}
+        value = describe(out, learned, split, hashes, options, journal.digest())
         journal.tell("done", score=value.score, ridge_score=value.ridge_score, weights=value.weights_sha256)
     return value, out
 
@@ -159,28 +167,26 @@ def _facts(table: Table, shape: Shape, config: Mapping[str, Any]) -> dict[str, A
 
 
 def _learn_fold(school: _School, number: int, fold: Fold, kind: Kind, gap_s: float) -> Learned:
-    table, size = school.table, school.size
+    table = school.table
     inner = _inner(table, fold.train, kind, gap_s)
     penalty, own, there = ridge_out_of_fold(table, fold.train, fold.test, inner)
     ridge = np.zeros_like(table.target)
     ridge[fold.train], ridge[fold.test] = own, there
     beyond = np.zeros_like(table.target)
     for place, part in enumerate((*inner, fold)):
-        power = table.scaled(part.train)
+        reading = table.reading(part.train)
         job = f"fold-{number}/{f'inner-{place}' if part is not fold else 'residual'}"
-        lesson = residual_lesson(table, part.train, power, ridge, size.rank)
-        model: ResidualModel = school.teach(job, lesson, watch_residual(table, part.test, power, ridge))
-        beyond[part.test] = apply(model, power[part.test])
+        lesson = residual_lesson(table, part.train, reading, ridge)
+        model: ResidualModel = school.teach(job, lesson, watch_residual(table, part.test, reading, ridge))
+        beyond[part.test] = apply(model, reading, part.test)
     gate = choose_gate(table, fold.train, table.target - ridge, beyond)
     joint = ridge + gate * beyond
-    with torch.no_grad():
-        lags = model.lag_weight()
-        courses = torch.einsum("l,bld->bd", lags[0], model.tokens(torch.from_numpy(power))).numpy()
+    courses = lagged_courses(model, reading, np.arange(len(table.run)))
     pairs = embedding_lesson(table, fold.train, joint, courses, school.shape.latent)
     watch = watch_embedding(table, fold.test, joint, courses)
     space: Embedding = school.teach(f"fold-{number}/embedding", pairs, watch)
     embedding = embed(table, fold.test, space, joint, courses)
-    return Learned(penalty, gate, ridge[fold.test], joint[fold.test], embedding, lags.numpy())
+    return Learned(penalty, gate, ridge[fold.test], joint[fold.test], embedding, model.lag_weight().detach().numpy())
 
 
 def _inner(table: Table, rows: np.ndarray, kind: Kind, gap_s: float) -> tuple[Fold, ...]:

@@ -180,6 +180,10 @@ def _with_joint(product: Product, inputs: Inputs) -> Product:
             f"fuse works on one session and splits by block, found fuse.split.kind {options.split.kind!r}; "
             "leave out whole runs, sessions or subjects with `multimap train`"
         )
+    if options.tokens != "power":
+        raise InputError(
+            f"fuse reads features, found fuse.tokens {options.tokens!r}; train on raw patches with `multimap train`"
+        )
     runs = {inputs.session.label: regions(inputs.dataset("features"), edge_mm=options.region_mm)}
     split = options.split
     value, out = train(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from multimap_kernel.config import Recipe
+from multimap_kernel.fusion.patches import add_patches
 from multimap_kernel.fusion.regions import regions, shared_regions
 from multimap_kernel.io.store import Store
 from multimap_kernel.pipeline.results import open_session, sessions_of
@@ -21,7 +22,8 @@ def training_runs(store: Store, recipe: Recipe, sessions: Sequence[str] = ()) ->
     store
         The study.
     recipe
-        Under whose name the sessions were run; ``fuse.region_mm`` is the edge of a region.
+        Under whose name the sessions were run; ``fuse.region_mm`` is the edge of a region, ``fuse.tokens`` whether the
+        clean EEG is added in patches.
     sessions
         Labels; all if empty.
 
@@ -39,7 +41,9 @@ def training_runs(store: Store, recipe: Recipe, sessions: Sequence[str] = ()) ->
     for label in known:
         tree = open_session(store.root, store.study, label, recipe.name)
         if "features" in tree.children:
-            runs[label] = regions(tree["features"].to_dataset(), edge_mm=recipe.fuse.region_mm)
+            run = regions(tree["features"].to_dataset(), edge_mm=recipe.fuse.region_mm)
+            raw = recipe.fuse.tokens == "patches"
+            runs[label] = add_patches(run, tree["clean_eeg"].to_dataset()) if raw else run
     if not runs:
         raise InputError(f"study {store.study!r} must have a session with features to learn from, found none")
     return shared_regions(runs)

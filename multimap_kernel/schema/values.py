@@ -145,23 +145,27 @@ class JointFit(Value):
         For each fold and region, how much of the network's prediction is added to the ridge; 0 is "no gain".
     penalties
         Ridge penalty of each fold, per feature.
+    lag_weight
+        For each head of the network and each lag, the weight of the EEG that long before, mean over folds.
     manifest
         The split: ``kind``, ``gap_s``, ``lags_s``, ``repetition_time``, ``folds`` with their ``test`` and ``train``
         segments ``[run, first volume, last volume]``, and the ``sha256`` of all that.
     data_sha256, weights_sha256
         Of what was read and of what was learned.
-    size, latent, seed
-        Configuration of the networks, dimensions of the embedding, seed.
+    size, tokens, latent, seed
+        Configuration of the networks, what they read (``power``, ``patches``), dimensions of the embedding, seed.
     """
 
     score: float
     ridge_score: float
     gate: tuple[tuple[float, ...], ...]
     penalties: tuple[float, ...]
+    lag_weight: tuple[tuple[float, ...], ...]
     manifest: Mapping[str, Json]
     data_sha256: str
     weights_sha256: str
     size: str
+    tokens: str
     latent: int
     seed: int
 

@@ -77,6 +77,7 @@ _ALL = (
     # features
     Variable("band_power", ("time", "channel", "band"), "V2", "f", "mean power of each band within each volume"),
     Variable("band_power_fine", ("bin", "channel", "band"), "V2", "f", "power of each band in bins of 0.1 s"),
+    Variable("eeg_patch", ("time", "channel", "sample"), "V", "f", "clean EEG of one repetition time around a volume"),
     Variable("series", ("time", "voxel"), "1", "f", "BOLD series of the voxels of the mask"),
     Variable("region_series", ("time", "region"), "1", "f", "mean BOLD series of regions"),
     # joint model and maps

@@ -1,14 +1,17 @@
 """The networks by themselves: their shapes, their start, and that no tensor is left behind on another device."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from coupled import LAGS
 
 from multimap_kernel.fusion.lessons import SEGMENT, EmbeddingLesson, ResidualLesson, contrast, windows
-from multimap_kernel.fusion.model import SIZES, WINDOW, Embedding, ResidualModel, Shape
+from multimap_kernel.fusion.model import FILTERS, SIZES, WINDOW, Bank, Embedding, ResidualModel, Shape
 
 SHAPE = Shape(channels=6, bands=5, regions=10, latent=5, lags_s=LAGS)
+PATCHED = SHAPE._replace(samples=100, patch_hz=50.0)
 
 
 def lessons(size):
@@ -18,9 +21,11 @@ def lessons(size):
     courses, run = torch.randn(count, 5 * rank, generator=draw), torch.zeros(count, dtype=torch.int64)
     axes = np.ones((WINDOW * 10, 5), np.float32)
     starts = torch.arange(count - SEGMENT)
-    filters = np.ones((5, 6, rank), np.float32)
+    patch, window = torch.randn(50, 6, 100, generator=draw), torch.arange(count)[:, None] + torch.arange(len(LAGS))
+    plain = ResidualLesson(power=power, residual=rows[0], starts=torch.arange(count), run=np.zeros(count, int))
     return (
-        ResidualLesson(power=power, residual=rows[0], starts=torch.arange(count), filters=filters),
+        plain,
+        replace(plain, patch=patch, window=window),
         EmbeddingLesson(*rows, courses, run, 2.0 * torch.arange(count), starts, (axes, axes)),
     )
 
@@ -29,7 +34,8 @@ def lessons(size):
 def test_lesson__learns_whole_on_the_device_that_is_named(size):
     """The meta device knows shapes only, and refuses a tensor of another device as a GPU does."""
     for lesson in lessons(SIZES[size]):
-        model = lesson.model(SHAPE, SIZES[size]).to("meta")
+        shape = SHAPE if getattr(lesson, "patch", None) is None else PATCHED
+        model = lesson.model(shape, SIZES[size]).to("meta")
         rows = (lesson.starts[:3, None] + torch.arange(lesson.length)).to("meta")
         losses = lesson.to("meta").losses(model, rows)
         torch.stack(list(losses.values())).sum().backward()
@@ -55,6 +61,24 @@ def test_residual__tokens_are_the_filtered_courses_of_each_band():
     found = model.tokens(torch.from_numpy(power.astype(np.float32))).detach().numpy()
     expected = np.einsum("blcf,fck->blfk", power, filters).reshape(2, 7, 15)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_bank__begins_as_the_log_power_of_rhythms():
+    """A rhythm whose strength changes from window to window moves the band around it, and no far one."""
+    draw, hz = np.random.default_rng(2), 100.0
+    strength = np.exp(draw.standard_normal((60, 2)))
+    time = np.arange(200) / hz
+    waves = strength[..., None] * np.sin(2 * np.pi * 10.0 * time + draw.uniform(0, 6, (60, 2, 1)))
+    patch = torch.from_numpy((waves + 0.3 * draw.standard_normal((60, 2, 200))).astype(np.float32))
+    bank = Bank(SHAPE._replace(channels=2, samples=200, patch_hz=hz))
+    power = bank.start_from(patch).numpy()
+    np.testing.assert_allclose(power.mean(axis=0), 0, atol=1e-4)
+    centre = np.geomspace(3, 40, FILTERS)
+    near, far = np.abs(np.log(centre / 10)).argmin(), FILTERS - 1
+    for channel in range(2):
+        wanted = np.log(strength[:, channel])
+        assert np.corrcoef(power[:, channel, near], wanted)[0, 1] > 0.95
+        assert abs(np.corrcoef(power[:, channel, far], wanted)[0, 1]) < 0.4
 
 
 def test_embedding__starts_at_the_axes_of_both_sides():
