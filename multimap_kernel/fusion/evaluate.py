@@ -18,6 +18,7 @@ from multimap_kernel.fusion.scores import (
     gain_over,
     interval,
     patterns,
+    pieces_of,
     shift_null,
     top_one,
 )
@@ -71,7 +72,7 @@ def evaluate(
         )
     check_manifest(dict(fit.manifest))
     folds = folds_of(table, fit.manifest)
-    pieces = Pieces(table.run, out["fold_of"].values, table.volume, np.zeros((len(table.run), 0)), table.step_s)
+    pieces = pieces_of(table, out["fold_of"].values)
     joint, ridge, measured = (out[f"region_{name}"].values for name in ("prediction", "ridge", "measured"))
     everything = {name: _predict(table, folds, one) for name, one in BASELINES.items()} | {
         "ridge": ridge,

@@ -11,7 +11,7 @@ from multimap_kernel.fusion.lessons import NEIGHBOUR_S
 from multimap_kernel.fusion.linear import mean_correlation
 from multimap_kernel.fusion.model import PEAKS_S, Embedding, ResidualModel
 from multimap_kernel.fusion.outcome import Learned, apply, embed
-from multimap_kernel.fusion.scores import Pieces, agreement, gain_over, patterns, shift_null, top_one
+from multimap_kernel.fusion.scores import agreement, gain_over, patterns, pieces_of, shift_null, top_one
 from multimap_kernel.fusion.split import Fold
 from multimap_kernel.fusion.tables import Reading, Table
 
@@ -42,11 +42,6 @@ def watch_embedding(table: Table, rows: np.ndarray, predicted: np.ndarray, cours
         return {"retrieval": float(np.nanmean(found)), "chance": chance}
 
     return watch
-
-
-def pieces_of(table: Table, fold: np.ndarray) -> Pieces:
-    """All rows of a table as pieces, with nothing taken out but means."""
-    return Pieces(table.run, fold, table.volume, np.zeros((len(table.run), 0)), table.step_s)
 
 
 def fold_facts(table: Table, folds: tuple[Fold, ...], learned: list[Learned], seed: int) -> dict[str, Any]:

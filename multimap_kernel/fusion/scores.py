@@ -9,6 +9,7 @@ from scipy.stats import t
 
 from multimap_kernel.fusion.lessons import NEIGHBOUR_S
 from multimap_kernel.fusion.model import WINDOW
+from multimap_kernel.fusion.tables import Table
 from multimap_kernel.maps.shifts import basis, distinct_shifts
 
 MEMBERS = 999
@@ -48,6 +49,11 @@ class Pieces(NamedTuple):
     def take(self, rows: np.ndarray) -> Pieces:
         """The same for some of the rows."""
         return Pieces(self.run[rows], self.fold[rows], self.volume[rows], self.nuisance[rows], self.step_s)
+
+
+def pieces_of(table: Table, fold: np.ndarray) -> Pieces:
+    """All rows of a table as pieces, ``fold (row,)`` being the number of each row's; nothing is taken out but means."""
+    return Pieces(table.run, fold, table.volume, np.zeros((len(table.run), 0)), table.step_s)
 
 
 class Null(NamedTuple):

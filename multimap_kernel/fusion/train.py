@@ -147,15 +147,8 @@ class _School:
         if job in self.journal.done:
             model.load_state_dict(self.journal.done[job])
         else:
-            state = self.journal.begun(job)
-            learn(
-                model,
-                lesson.to(self.device),
-                self.size,
-                number,
-                state,
-                partial(self.journal.tick, job, partial(watch, model)),
-            )
+            tick = partial(self.journal.tick, job, partial(watch, model))
+            learn(model, lesson.to(self.device), self.size, number, self.journal.begun(job), tick)
             self.journal.finish(job, model.state_dict())
         return model.to("cpu").eval()
 
