@@ -7,6 +7,7 @@ import math
 from multimap_kernel.schema import Evaluation, JointFit
 
 _LEAK = 0.05
+"""Nearest neighbours find this much only where there is something to find, and then less than the ridge does."""
 
 
 def card(fit: JointFit, evaluation: Evaluation) -> str:
@@ -137,8 +138,11 @@ def _limits(fit: JointFit, one: Evaluation) -> str:
     ]
     if one.gain_interval[0] <= 0 or _unknown(one.gain_interval[0]):
         lines.append("- The network must not be called better than the ridge on these data.")
-    if abs(one.leak) >= _LEAK:
-        lines.append(f"- The leak probe finds r = {one.leak:+.2f}: the split may leak, and all scores may be too high.")
+    if one.leak >= max(_LEAK, one.scores["ridge"].r):
+        lines.append(
+            f"- The leak probe finds r = {one.leak:+.2f}, no less than the ridge: the split may leak, and all scores "
+            "may be too high."
+        )
     return "\n".join(lines)
 
 
