@@ -7,16 +7,16 @@ COMPUTE = os.environ.get("DASK_KUBERNETES__NAMESPACE", "")
 SCHEDULER = re.compile(rf"mm-[a-z0-9-]+-scheduler\.{re.escape(COMPUTE)}(\.svc(\.cluster\.local)?)?")
 
 
-def is_scheduler(_handler, host):
-    """Whether the proxy may show a page of this host: schedulers where clusters live, and nothing else.
+def may_be_shown(_handler, host):
+    """Whether the proxy may show a page of this host: this one (the viewer), and schedulers where clusters live.
 
     Whose scheduler it is, is the business of the network policies.
     """
-    return bool(COMPUTE) and SCHEDULER.fullmatch(host) is not None
+    return host in {"localhost", "127.0.0.1"} or (bool(COMPUTE) and SCHEDULER.fullmatch(host) is not None)
 
 
 c.ServerApp.jpserver_extensions = {"keepalive": True}
-c.ServerProxy.host_allowlist = is_scheduler
+c.ServerProxy.host_allowlist = may_be_shown
 # several people in one notebook only where the profile says so; what they type is kept in the container, because
 # SQLite on a network disk is not safe
 c.YDocExtension.disable_rtc = os.environ.get("MULTIMAP_COLLABORATIVE") != "1"

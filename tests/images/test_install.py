@@ -74,13 +74,15 @@ def settings(monkeypatch):
         ("mm-alice-0f3a-scheduler.multimap-compute", True),
         ("mm-alice-0f3a-scheduler.multimap-compute.svc.cluster.local", True),
         ("mm-alice-0f3a-scheduler.lab", False),
+        ("127.0.0.1", True),  # the viewer
+        ("localhost", True),
         ("hub.lab", False),
         ("169.254.169.254", False),
         ("mm-alice-scheduler.multimap-compute.evil.org", False),
         ("evil.org/mm-alice-scheduler.multimap-compute", False),
     ],
 )
-def test_proxy__shows_schedulers_and_nothing_else(settings, host, shown):
+def test_proxy__shows_this_machine_and_schedulers_and_nothing_else(settings, host, shown):
     assert settings.ServerProxy.host_allowlist(None, host) is shown
 
 
