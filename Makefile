@@ -44,7 +44,7 @@ validate: $(VENV)/.test  ## many seeds and large data; writes VALIDATION.md
 	$(BIN)/python tests/validate/validate.py
 bench: $(VENV)/.test  ## paired with the peers; writes BENCHMARKS.md
 	$(BIN)/python tests/bench/bench.py
-pictures: $(VENV)/.demo  ## the pictures of the README, drawn from the demo study
+pictures: $(VENV)/.test $(VENV)/.chromium  ## the pictures of the README, drawn from the demo study
 	$(BIN)/python tests/pictures/pictures.py
 
 client: $(CLIENT)/dist/index.html  ## the static viewer that links are opened with, from npm

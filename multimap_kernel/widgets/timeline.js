@@ -90,7 +90,7 @@ function drawResidual(context, box, time, { theme, clocks, data, preview, name, 
   context.globalAlpha = 0.35;
   for (const volume of clocks.uncovered) context.fillRect(panel.x(volume * tr), box.top, Math.max(panel.x(tr) - panel.x(0), 1), box.height);
   context.globalAlpha = 1;
-  leftAxis(context, panel, theme, name, unit, ticks(-reach, reach, 4).filter((value) => Math.abs(value) < reach * 0.95));
+  leftAxis(context, panel, theme, name, unit, ticks(-reach, reach, 6).filter((value) => Math.abs(value) < reach * 0.9));
   context.strokeStyle = theme.line;
   context.beginPath();
   context.moveTo(box.left, panel.y(0));
