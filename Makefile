@@ -9,9 +9,10 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) --const
 DEMO := demo
 STORE := multimap-store
 CLIENT := multimap_kernel/share/client
+PROXY := $(VENV)/node/node_modules/.bin/configurable-http-proxy
 export MULTIMAP_STORE ?= $(abspath $(STORE))
 
-.PHONY: client demo lab test check test-line test-browser test-batch test-platform validate bench pictures lock clean
+.PHONY: client demo hub lab test check test-line test-browser test-batch test-platform validate bench pictures lock clean
 
 demo: $(VENV)/.demo  ## simulate two sessions, run the whole line over both, say where the results are
 	@$(BIN)/multimap simulate $(DEMO)/bids --size demo --sessions 2
@@ -19,6 +20,10 @@ demo: $(VENV)/.demo  ## simulate two sessions, run the whole line over both, say
 
 lab: demo client  ## JupyterLab on the demo study
 	@$(BIN)/multimap lab notebooks
+
+hub: $(VENV)/.test $(VENV)/.proxy client  ## a JupyterHub on this machine: users alice, bob (group lab) and eve
+	@mkdir -p hub && cd hub && echo "http://127.0.0.1:8000 with the password in hub/password" && \
+	  MULTIMAP_HUB_FOLDER=. MULTIMAP_PROXY=../$(PROXY) ../$(BIN)/python -m jupyterhub -f ../helm/local/jupyterhub_config.py
 
 test:  ## all tests, in parts, each with its time beside its budget
 	@bash .ci/parts check test-line test-browser test-batch test-platform
@@ -37,7 +42,7 @@ test-browser: $(VENV)/.test $(VENV)/.chromium client
 	$(BIN)/pytest -q -m browser
 test-batch: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m batch
-test-platform: $(VENV)/.test $(BIN)/helm $(VENV)/.proxy
+test-platform: $(VENV)/.test $(BIN)/helm $(VENV)/.proxy $(VENV)/.chromium client
 	$(BIN)/pytest -q -m platform
 
 validate: $(VENV)/.test  ## many seeds and large data; writes VALIDATION.md

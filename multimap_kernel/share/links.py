@@ -100,6 +100,8 @@ def share(
         layers = map_layers(what, anatomy=anatomy)
         kind, title = "maps", title or ", ".join(one.title for one in layers if one.kind == "heat")
         folder = save_scene(layers, posixpath.join(local_store(_where(store)), SCENES))
+    if not _is_served():
+        raise InputError(f"links need the viewer service on a hub, found none ({SERVICE} is not set); ask who runs it")
     named = name_folder(folder, configured_places(_where(store)))
     if service := os.environ.get(SERVICE):
         asked = {"kind": kind, "folder": named, "with_": list(with_), "expires": expires, "title": title}
@@ -143,7 +145,7 @@ def show(
         If the port is taken, the link is no web address, or ``with_`` or ``expires`` is none.
     """
     some = isinstance(maps, xr.Dataset) or len(maps) > 0
-    if link is None and some and os.environ.get("MULTIMAP_STORE"):
+    if link is None and some and os.environ.get("MULTIMAP_STORE") and (with_ or _is_served()):
         try:
             link = share(maps, with_=with_, expires=expires, anatomy=anatomy).url
         except MultimapError as fault:
@@ -171,6 +173,11 @@ def revoke_link(identifier: str, *, store: str = "") -> Link:
     if service := os.environ.get(SERVICE):
         return _from_service(_call(service, "DELETE", f"shares/{identifier}"))
     return _local(_records(store).revoke(identifier, owner=getpass.getuser()))
+
+
+def _is_served() -> bool:
+    """Whether something serves links here: the service of this hub, or the Lab of a machine without one."""
+    return SERVICE in os.environ or "JUPYTERHUB_API_URL" not in os.environ
 
 
 def _where(store: str) -> Mapping[str, str]:
