@@ -47,10 +47,12 @@ test-platform: $(VENV)/.test $(BIN)/helm $(VENV)/.proxy $(VENV)/.chromium client
 
 validate: $(VENV)/.test  ## many seeds and large data; writes VALIDATION.md
 	$(BIN)/python tests/validate/validate.py
-bench: $(VENV)/.test  ## paired with the peers; writes BENCHMARKS.md
+bench: $(VENV)/.test $(VENV)/.chromium  ## paired with the peers; writes BENCHMARKS.md
 	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/screen.py
 pictures: $(VENV)/.test $(VENV)/.chromium  ## the pictures of the README, drawn from the demo study
 	$(BIN)/python tests/pictures/pictures.py
+	$(BIN)/python tests/pictures/screens.py
 
 client: $(CLIENT)/dist/index.html  ## the static viewer that links are opened with, from npm
 
