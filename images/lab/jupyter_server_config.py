@@ -15,7 +15,6 @@ def may_be_shown(_handler, host):
     return host in {"localhost", "127.0.0.1"} or (bool(COMPUTE) and SCHEDULER.fullmatch(host) is not None)
 
 
-c.ServerApp.jpserver_extensions = {"keepalive": True}
 c.ServerProxy.host_allowlist = may_be_shown
 # several people in one notebook only where the profile says so; what they type is kept in the container, because
 # SQLite on a network disk is not safe

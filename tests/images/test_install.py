@@ -106,10 +106,21 @@ def server(tmp_path):
     (tmp_path / "keepalive.py").write_text(extension.replace("PERIOD_S = 60", "PERIOD_S = 0.5"))
     words = [
         *(sys.executable, "-m", "jupyter_server", "--allow-root", "--port=0", "--ip=127.0.0.1"),
-        *("--IdentityProvider.token=t", "--ServerApp.jpserver_extensions={'keepalive': True}"),
+        *(
+            "--IdentityProvider.token=t",
+            "--ServerApp.jpserver_extensions={'jupyterlab': False}",
+        ),  # as the hub names one
         f"--ServerApp.root_dir={tmp_path}",
     ]
-    places = {"PYTHONPATH": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path / "run"), "HOME": str(tmp_path)}
+    enabled = tmp_path / "config" / "jupyter_server_config.d"
+    enabled.mkdir(parents=True)
+    (enabled / "keepalive.json").write_text((ROOT / "images" / "lab" / "keepalive.json").read_text())
+    places = {
+        "JUPYTER_CONFIG_PATH": str(tmp_path / "config"),
+        "PYTHONPATH": str(tmp_path),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "run"),
+        "HOME": str(tmp_path),
+    }
     log = (tmp_path / "log").open("w")
     running = subprocess.Popen(words, env={**os.environ, **places}, cwd=tmp_path, stdout=log, stderr=log)
     try:
