@@ -24,6 +24,7 @@ _MEASURES = (
     ("gradient_residual", "gradient residual\n(1: none left)"),
     ("score", "BOLD from EEG\n(r out of fold)"),
 )
+_DECIMALS = 4  # of each measure in its unit
 _STEP = 1.5  # mm per pixel of the tiles
 _COLUMNS, _TILE = 6, 1.6  # tiles in a row; inches
 
@@ -49,6 +50,7 @@ def study_figure(quality: pd.DataFrame) -> Figure:
     colours = np.array([VERDICTS.get(verdict, GREY) for verdict in quality.get("verdict", [""] * len(quality))])
     for axes, (name, label) in zip(panels, _MEASURES, strict=True):
         values = quality[name].to_numpy(float) if name in quality else np.full(len(quality), np.nan)
+        values = values.round(_DECIMALS)  # below it a spread is that of arithmetic
         if name == "score" and "null_upper" in quality:
             axes.barh(place, quality["null_upper"], height=0.7, color="0.88")
         axes.scatter(values[~out], place[~out], c=colours[~out], s=26, zorder=3)
@@ -61,6 +63,9 @@ def study_figure(quality: pd.DataFrame) -> Figure:
         axes.set_axisbelow(True)
         axes.margins(x=0.15)
         axes.locator_params(axis="x", nbins=3)
+        low, high = axes.get_xlim()
+        if high - low < 10**-_DECIMALS:  # all the same
+            axes.set_xlim(low - 1, high + 1)
     told = [f"{label} ({fate})" if fate else str(label) for label, fate in quality["decision"].items()]
     panels[0].set_yticks(place, told, fontsize=8)
     panels[0].set_ylim(len(quality) - 0.5, -0.5)

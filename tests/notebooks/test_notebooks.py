@@ -95,3 +95,16 @@ def test_train__its_defaults_find_what_no_line_can_see(tmp_path, monkeypatch):
     (card,) = (output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
     assert "**In short:** the network gains +0.0" in card
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.batch
+@pytest.mark.line
+def test_group_report__its_defaults_are_its_own_demonstration(tmp_path):
+    (record,) = run_batch(FOLDER / "group_report.ipynb", [Row("study")], runs=tmp_path / "runs")
+    assert record.status == "done", f"{record.cell}\n{record.error}\n{record.log_tail}"
+    pictures = sorted(path.name for path in Path(record.folder, "pictures").iterdir())
+    assert len(pictures) == 3  # quality, maps side by side, the group
+    page = Path(record.folder, "notebook.html").read_text(encoding="utf-8")
+    assert "sub-04_task-flicker: exclude by" in page
+    assert "fell asleep" in page
+    assert len(re.findall(r"""<img[^>]+src="data:image/png;base64,""", page)) == 3
