@@ -80,6 +80,7 @@ _HOME = {
     "open_session": "pipeline",
     "current": "pipeline",
     "sessions_of": "pipeline",
+    "session_states": "pipeline",
     "study_quality": "pipeline",
     "training_runs": "pipeline",
     "background": "pipeline",

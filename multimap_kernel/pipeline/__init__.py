@@ -6,14 +6,17 @@ from multimap_kernel.pipeline.publish import background
 from multimap_kernel.pipeline.quality import study_quality
 from multimap_kernel.pipeline.results import collect_garbage, current, open_session, sessions_of
 from multimap_kernel.pipeline.run import SessionResult, StepResult, line, plan, run, run_step
+from multimap_kernel.pipeline.states import Attempt, SessionStates, session_states
 from multimap_kernel.pipeline.steps import STEPS
 from multimap_kernel.pipeline.training import training_runs
 
 __all__ = [
     "GROUP",
     "STEPS",
+    "Attempt",
     "Inputs",
     "SessionResult",
+    "SessionStates",
     "Step",
     "StepResult",
     "background",
@@ -26,6 +29,7 @@ __all__ = [
     "run",
     "run_group",
     "run_step",
+    "session_states",
     "sessions_of",
     "study_quality",
     "training_runs",
