@@ -149,6 +149,9 @@ class Map(_Part):
         "auto", description="how the design is moved; auto: in blocks if it repeats itself, else by phases"
     )
     permutations: int = Field(199, ge=19, description="largest number of members of that null")
+    cluster_p: float | None = Field(
+        None, gt=0, le=0.05, description="uncorrected p of voxels that form clusters, such as 0.001; none if not given"
+    )
     smoothing_mm: float = Field(8.0, ge=0, description="full width at half maximum of the Gaussian")
     seed: int = 0
 

@@ -23,12 +23,13 @@ LEVEL = 0.05
 """Family-wise error at which the sidecar states the threshold of the statistic."""
 SCANNER, MNI = 1, 4
 """NIfTI codes of the space that an affine leads to."""
-LABELS = {"p_fwe": "pfwe", "q_fdr": "qfdr", "effect": "effect", "n": "n"}
+LABELS = {"p_fwe": "pfwe", "q_fdr": "qfdr", "effect": "effect", "p_cluster": "pcluster", "n": "n"}
 MEANING = {
     "statistic": "test statistic",
     "effect": "contrast estimate in percent of the mean",
     "p_fwe": "p, corrected for the family by the largest statistic of it (see Null)",
     "q_fdr": "smallest false discovery rate at which the voxel is found",
+    "p_cluster": "p of the cluster that the voxel belongs to, corrected by the largest of the family; 1: of none",
     "n": "members that have the voxel",
     "best_lag": "lag in seconds of the largest statistic; positive: BOLD after EEG",
 }

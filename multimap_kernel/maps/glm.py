@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from multimap_kernel.maps.blocks import Array, Shape, array, as_text, call, is_lazy, on_grid, per_block
+from multimap_kernel.maps.clusters import cluster_p as largest_cluster_p
+from multimap_kernel.maps.clusters import height_of
 from multimap_kernel.maps.design import Contrasts, Design, contrast_labels, make_design
 from multimap_kernel.maps.inference import describe_null, judge, normal_score, student
 from multimap_kernel.maps.joint import gain_over_design
@@ -27,6 +29,7 @@ def activation_map(
     high_pass_hz: float = 0.01,
     null: Null = "auto",
     permutations: int = 199,
+    cluster_p: float | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Map where a contrast of conditions shows in BOLD, in BOLD predicted from EEG, and what EEG adds to the design.
@@ -61,16 +64,20 @@ def activation_map(
         How the null is made.
     permutations
         Largest number of its members; a run has fewer shifts if it is short.
+    cluster_p
+        Uncorrected p beyond which voxels that touch are a cluster, such as .001; adds ``p_cluster``. Holds (1 + member,
+        voxel) signs of each map, one byte each.
     seed
         Of phases and labels, and of the choice among shifts.
 
     Returns
     -------
     ``statistic``, ``effect`` (percent of the voxel's mean; of the variance for ``joint``), ``effect_variance`` (its
-    squared standard error; NaN but for ``bold``), ``p_fwe``, ``q_fdr (condition, modality, z, y, x)``,
-    float32, NaN outside the mask; ``null_maximum (condition, modality, permutation)``: the largest ``|t|`` of each
-    member, NaN where there is none; ``mask``; coordinates ``statistic_kind``, ``null (modality)`` and ``affine``. One
-    map (condition, modality) is one family.
+    squared standard error; NaN but for ``bold``), ``p_fwe``, ``q_fdr (condition, modality, z, y, x)``, float32, NaN
+    outside the mask; if asked for, ``p_cluster`` of the same form: p of the cluster that the voxel belongs to, by the
+    largest of each member, 1 where it belongs to none, NaN for ``joint``; ``null_maximum (condition, modality,
+    permutation)``: the largest ``|t|`` of each member, NaN where there is none; ``mask``; coordinates
+    ``statistic_kind``, ``null (modality)`` and ``affine``. One map (condition, modality) is one family.
 
     Raises
     ------
@@ -93,16 +100,17 @@ def activation_map(
     labels, lazy = contrast_labels(ds, contrasts), is_lazy(ds)
     design = make_design(ds, hrf=hrf, high_pass_hz=high_pass_hz, lazy=lazy)
     weights = call(lazy, Design.weights, design, contrasts)
-    options = (float(ds.attrs["repetition_time"]), null, permutations, seed)
+    options = (float(ds.attrs["repetition_time"]), null, permutations, seed, cluster_p)
     count = len(labels)
     plan = call(lazy, make_plan, design, weights, np.ones(ds.sizes["time"], bool), *options)
-    bold, mean = _bold(ds, design, weights, plan, noise, count, permutations, lazy)
+    bold, mean = _bold(ds, design, weights, plan, noise, count, permutations, cluster_p is not None, lazy)
     maps = [bold]
     if "prediction" in ds:
         covered = np.isfinite(ds["prediction"].data).any(axis=1)
         plan = call(lazy, make_plan, design, weights, covered, *options)
-        maps.append(_eeg(ds, plan, mean, count, permutations, lazy))
+        maps.append(_eeg(ds, plan, mean, count, permutations, cluster_p is not None, lazy))
         gain = gain_over_design(ds, design, null=null, permutations=permutations, seed=seed, lazy=lazy)
+        gain["p_cluster"] = gain["p_fwe"] * np.float32(np.nan)
         maps.append(
             {
                 name: one if name == "null" else (da if lazy else np).repeat(one, count, axis=0)
@@ -113,17 +121,22 @@ def activation_map(
 
 
 def _bold(
-    ds: xr.Dataset, design: Any, weights: Any, plan: Any, noise: str, count: int, members: int, lazy: bool
-) -> tuple[dict[str, Array], Array]:
+    ds: xr.Dataset, design: Any, weights: Any, plan: Any, noise: str, count: int, members: int, clusters: bool,
+    lazy: bool,
+) -> tuple[dict[str, Array], Array]:  # fmt: skip
     gives: dict[str, Shape] = dict.fromkeys(("z", "effect", "effect_variance", "r"), ((count,), np.float32))
-    gives |= _null_shapes(count, members) | {"mean": ((1,), np.float64)}
+    gives |= _null_shapes(count, members, clusters) | {"mean": ((1,), np.float64)}
     got = per_block(lazy, _bold_block, ds["series"].data, design, weights, plan, noise, members, gives=gives)
     maps = _judged(ds, got, plan, members, "z", lazy)
     return maps | {name: got[name] for name in ("effect", "effect_variance")} | {"statistic": got["z"]}, got["mean"]
 
 
-def _null_shapes(count: int, members: int) -> dict[str, Shape]:
-    return {"maximum_block": ((count, members), np.float32), "counts_block": ((count, BINS), np.int64)}
+def _null_shapes(count: int, members: int, clusters: bool) -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {
+        "maximum_block": ((count, members), np.float32),
+        "counts_block": ((count, BINS), np.int64),
+    }
+    return shapes | {"signs": ((count, 1 + members), np.int8)} if clusters else shapes
 
 
 def _bold_block(
@@ -138,13 +151,17 @@ def _permuted(data: np.ndarray, noise: str, plan: Plan, members: int) -> dict[st
     r = np.full((count, data.shape[1]), np.nan, np.float32)
     maximum = np.full((count, members, 1), np.nan, np.float32)
     counts = np.zeros((count, BINS, 1), np.int64)
-    for number, one in enumerate(plan.moved):
+    signs = np.zeros((count, 1 + members if plan.cluster_p else 0, data.shape[1]), np.int8)
+    for number, (one, degrees) in enumerate(zip(plan.moved, plan.degrees[:, 0], strict=True)):
         own = len(one.rows) - 1
-        if one.estimable:
-            r[number], maximum[number, :own, 0], counts[number, :, 0] = permute(data, one.rows, one.others, noise)
-        else:
+        if not one.estimable:
             maximum[number, :own] = 0.0
-    return {"r": r, "maximum_block": maximum, "counts_block": counts}
+            continue
+        height = height_of(plan.cluster_p, degrees) if plan.cluster_p else np.inf
+        found = permute(data, one.rows, one.others, noise, height)
+        r[number], maximum[number, :own, 0], counts[number, :, 0] = found[:3]
+        signs[number, : 1 + own] = found[3][: signs.shape[1]]
+    return {"r": r, "maximum_block": maximum, "counts_block": counts, "signs": signs}
 
 
 def _judged(
@@ -156,7 +173,16 @@ def _judged(
     count, voxels = len(got["r"]), ds.sizes["voxel"]
     shapes = dict.fromkeys(("statistic", "p_fwe", "q_fdr"), (count, voxels)) | {"null_maximum": (count, members)}
     maps = {name: array(judged[name], shape, np.float32) for name, shape in shapes.items()}
+    if "signs" in got:
+        p = call(lazy, _cluster_p, got["signs"], got["r"], ds["mask"].data, plan)
+        maps["p_cluster"] = array(p, (count, voxels), np.float32)
     return maps | {"null": as_text(call(lazy, _describe, maximum, plan))}
+
+
+def _cluster_p(signs: np.ndarray, r: np.ndarray, mask: np.ndarray, plan: Plan) -> np.ndarray:
+    """Of each contrast (contrast, voxel), NaN where r is; a plan may have fewer members than were asked for."""
+    own = [one[: len(moved.rows)] for one, moved in zip(signs, plan.moved, strict=True)]
+    return np.where(np.isnan(r), np.nan, np.array([largest_cluster_p(one, mask)[0] for one in own]))
 
 
 def _judge(
@@ -173,9 +199,12 @@ def _describe(maximum: np.ndarray, plan: Plan) -> str:
     return describe_null(method, int(np.isfinite(maximum[0]).sum()), plan.seed)
 
 
-def _eeg(ds: xr.Dataset, plan: Any, mean: Array, count: int, members: int, lazy: bool) -> dict[str, Array]:
+def _eeg(
+    ds: xr.Dataset, plan: Any, mean: Array, count: int, members: int, clusters: bool, lazy: bool
+) -> dict[str, Array]:
     gives: dict[str, Shape] = dict.fromkeys(("r", "estimate"), ((count,), np.float32))
-    got = per_block(lazy, _eeg_block, ds["prediction"].data, plan, members, gives=gives | _null_shapes(count, members))
+    gives |= _null_shapes(count, members, clusters)
+    got = per_block(lazy, _eeg_block, ds["prediction"].data, plan, members, gives=gives)
     unknown = np.full(got["r"].shape, np.nan, np.float32)
     return _judged(ds, got, plan, members, "t", lazy) | {
         "effect": 100 * got["estimate"] / mean,
@@ -194,7 +223,8 @@ def _dataset(
     together = da.stack if lazy else np.stack
     grid = ("condition", "modality", "z", "y", "x")
     out = xr.Dataset({"mask": ds["mask"]}, attrs={"space": ds.attrs.get("space", "native")})
-    for name in ("statistic", "effect", "effect_variance", "p_fwe", "q_fdr"):
+    names = ("statistic", "effect", "effect_variance", "p_fwe", "q_fdr", "p_cluster")
+    for name in (name for name in names if name in maps[0]):
         values = together([one[name].astype(np.float32) for one in maps], axis=1)
         out[name] = annotate(xr.DataArray(on_grid(lazy, values, ds["mask"]), dims=grid), name)
     null = together([one["null_maximum"] for one in maps], axis=1)

@@ -59,12 +59,15 @@ class Plan:
         Of each contrast.
     seed
         Of the null.
+    cluster_p
+        Uncorrected p beyond which voxels form clusters; None for none.
     """
 
     kept: np.ndarray
     way: Way
     moved: list[Moved]
     seed: int
+    cluster_p: float | None = None
 
     @property
     def degrees(self) -> np.ndarray:
@@ -83,12 +86,13 @@ class Plan:
 
 
 def make_plan(
-    design: Design, weights: np.ndarray, kept: np.ndarray, step: float, null: Null, permutations: int, seed: int
-) -> Plan:
+    design: Design, weights: np.ndarray, kept: np.ndarray, step: float, null: Null, permutations: int, seed: int,
+    cluster_p: float | None,
+) -> Plan:  # fmt: skip
     """Choose the null of a run, and move each contrast's regressor (see `move`)."""
     way = choose_way(null, design, weights, kept, step)
     moved = move(design, weights, kept, way, step=step, permutations=permutations, seed=seed)
-    return Plan(kept, way, moved, seed)
+    return Plan(kept, way, moved, seed, cluster_p)
 
 
 def choose_way(null: Null, design: Design, weights: np.ndarray, kept: np.ndarray, step: float) -> Way:

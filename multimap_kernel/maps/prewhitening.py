@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from multimap_kernel.maps.clusters import beyond
 from multimap_kernel.maps.design import Design
 from multimap_kernel.maps.inference import normal_score
 from multimap_kernel.maps.shifts import BINS, basis, scaled, strongest, unit_rest
@@ -170,8 +171,8 @@ RHO_STEP = 0.02
 
 
 def permute(
-    series: np.ndarray, rows: np.ndarray, others: np.ndarray, noise: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    series: np.ndarray, rows: np.ndarray, others: np.ndarray, noise: str, height: float = np.inf
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Test a regressor and the members of its null on prewhitened data, by matrix products.
 
     Data, regressors and nuisance of all voxels of one autocorrelation are filtered by the inverse of its AR(1) process;
@@ -189,11 +190,15 @@ def permute(
         All other columns of the model, a constant among them.
     noise
         ``"ar1"`` or ``"ols"``.
+    height
+        Size of the correlation from which on a voxel belongs to a cluster.
 
     Returns
     -------
-    Partial correlation (voxel,), largest ``|r|`` of each member over the voxels, and its pooled counts.
+    Partial correlation (voxel,), largest ``|r|`` of each member over the voxels, its pooled counts, and the signs (1 +
+    member, voxel) of what lies beyond the height.
     """
+    signs = np.zeros((len(rows), series.shape[1]), np.int8)
     r = np.full(series.shape[1], np.nan, np.float32)
     maximum, counts = np.zeros(len(rows) - 1, np.float32), np.zeros(BINS, np.int64)
     centred = (series - series.mean(axis=0, dtype=np.float64)).astype(np.float32)
@@ -205,10 +210,13 @@ def permute(
         own, value = np.flatnonzero(rounded == place), float(np.clip(place * RHO_STEP, -0.98, 0.98))
         nuisance = basis(_whiten(others, value))
         data = unit_rest(_whiten(centred[:, own], value).astype(np.float32), nuisance)
-        found = strongest(scaled(_whiten(rows.T, value).T[None], nuisance), data)
+        moved = scaled(_whiten(rows.T, value).T[None], nuisance)
+        found = strongest(moved, data)
+        if np.isfinite(height):
+            signs[:, own] = beyond(moved[0] @ data, height)
         r[own] = found.best
         maximum, counts = np.maximum(maximum, found.maximum), counts + found.counts
-    return r, maximum, counts
+    return r, maximum, counts, signs
 
 
 def _whiten(values: np.ndarray, rho: float) -> np.ndarray:

@@ -211,6 +211,7 @@ def make_maps(inputs: Inputs) -> Product:
             noise=options.noise,
             null=options.null,
             permutations=options.permutations,
+            cluster_p=options.cluster_p,
             seed=options.seed,
         )
         groups["sensor"] = sensor_map(ds, contrasts=options.contrasts, seed=options.seed)

@@ -92,6 +92,7 @@ _ALL = (
     Variable("effect", ("condition", "modality", "z", "y", "x"), "1", "f", "contrast estimate in percent of the mean"),
     Variable("effect_variance", ("condition", "modality", "z", "y", "x"), "1", "f", "squared standard error of effect"),
     Variable("p_fwe", ("condition", "modality", "z", "y", "x"), "1", "f", "family-wise error p"),
+    Variable("p_cluster", ("condition", "modality", "z", "y", "x"), "1", "f", "p of the voxel's cluster, by its size"),
     Variable("n", ("z", "y", "x"), "1", "i", "members that have the voxel"),
     Variable("q_fdr", ("condition", "modality", "z", "y", "x"), "1", "f", "false discovery rate q"),
 )

@@ -142,7 +142,7 @@ def our_maxima(data):
     rng = np.random.default_rng(seed)
     blocks = tested.reshape(-1, 10)
     dealt = [blocks[rng.permutation(len(blocks))].ravel() for _ in range(MEMBERS)]
-    _, maximum, _ = permute(series, np.array([tested, *dealt]), confounds, "ols")
+    _, maximum, *_ = permute(series, np.array([tested, *dealt]), confounds, "ols")
     return student(maximum, VOLUMES - NUISANCE - 1)
 
 

@@ -85,6 +85,18 @@ def test_align_qc__in_batch_keeps_a_picture_and_no_widget(tmp_path, monkeypatch)
 
 
 @pytest.mark.batch
+def test_maps__its_defaults_draw_each_kind_of_map_and_say_its_null(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULTIMAP_STORE", str(tmp_path / "never"))
+    (record,) = run_batch(FOLDER / "maps.ipynb", [Row("demo")], runs=tmp_path / "runs")
+    assert record.status == "done", f"{record.cell}\n{record.error}\n{record.log_tail}"
+    executed = nbformat.read(Path(record.folder, "notebook.ipynb"), as_version=4)
+    outputs = [output for cell in code_of(executed) for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4  # each kind of map
+    assert outputs[-1].data["text/plain"].count("smallest_p") == 6  # BOLD, EEG and joint have one each
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.batch
 def test_train__its_defaults_find_what_no_line_can_see(tmp_path, monkeypatch):
     monkeypatch.setenv("MULTIMAP_STORE", str(tmp_path / "never"))
     (record,) = run_batch(FOLDER / "train.ipynb", [Row("demo")], runs=tmp_path / "runs")
