@@ -59,17 +59,20 @@ class Disturbed:
 
     @cached_property
     def undisturbed(self) -> tuple[dict[str, object], float]:
-        """Results of a batch that nobody disturbed, and the seconds that it took."""
-        begun, store = time.monotonic(), self.folder / "undisturbed"
-        assert self.start(store).wait(600) == 0
+        """Results of a batch that nobody disturbed, and the seconds from its first attempt to its end."""
+        store = self.folder / "undisturbed"
+        batch = self.start(store)
+        begun = _attempted(store, batch)
+        assert batch.wait(600) == 0
         return contents(store), time.monotonic() - begun
 
     def evict(self, store: Path, what: signal.Signals, when: Callable[[float], bool]) -> tuple[str, float]:
-        """End everything as soon as ``when`` (of the seconds since the start) says so, or the batch has ended.
+        """End everything as soon as ``when`` (of the seconds since its first attempt) says so, or the batch has ended.
 
         Gives what the record says afterwards, ``""`` if no attempt was begun, and after how many seconds it did.
         """
-        begun, batch = time.monotonic(), self.start(store)
+        batch = self.start(store)
+        begun = _attempted(store, batch)
         while batch.poll() is None and not when(time.monotonic() - begun):
             time.sleep(0.02)
         ended = time.monotonic()
@@ -92,10 +95,17 @@ class Disturbed:
 
 
 def moments(seed: int, count: int, length_s: float) -> Iterator[tuple[float, signal.Signals]]:
-    """Moments from the start of a batch to its end, in seconds, and what is sent then, each signal in turn."""
+    """Moments from a batch's first attempt to its end, in seconds, and what is sent then, each signal in turn."""
     draw = random.Random(seed)
     for number in range(count):
         yield draw.uniform(0.0, length_s), SIGNALS[number % len(SIGNALS)]
+
+
+def _attempted(store: Path, batch: subprocess.Popen[bytes]) -> float:
+    """The time at which a batch has begun its first attempt, or has ended without one."""
+    while batch.poll() is None and not any(store.glob(f"{STUDY}/runs/*/*/attempt-1/run.json")):
+        time.sleep(0.02)
+    return time.monotonic()
 
 
 def _end(batch: subprocess.Popen[bytes], what: signal.Signals) -> None:

@@ -142,7 +142,8 @@ def evictions() -> list[str]:
             ended = list(pool.map(lambda each: attempt(each[0], *each[1]), enumerate(drawn)))
     lines, same, true, took_s = zip(*ended, strict=True)
     where = ", ".join(lines)
-    what = f"process tree of a batch of {length_s:.0f} s ended at {MOMENTS} moments (seed {LOGGED_SEED}: {where})"
+    drawn_from = f"seed {LOGGED_SEED}, seconds after the first attempt of {length_s:.0f}"
+    what = f"process tree of a batch ended at {MOMENTS} moments ({drawn_from}: {where})"
     verdict = "holds" if all((*same, *true)) and max(took_s) < AT_ONCE_S else "DOES NOT HOLD"
     found = f"{sum(same)} of {MOMENTS} the same, {MOMENTS - sum(true)} untrue, ended within {max(took_s):.1f} s"
     asked = f"a plain rerun gives the same result, run.json never says done too early, ended within {AT_ONCE_S:g} s"
