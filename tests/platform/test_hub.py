@@ -1,0 +1,312 @@
+"""A real hub on loopback, two people in one group and one outside: links after their owner's server is gone."""
+
+import io
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat import v4
+from pages import READY
+from PIL import Image
+
+from multimap_kernel.share.routes import CLIENT
+
+pytestmark = pytest.mark.platform
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+load_subconfig({local!r})
+c.Authenticator.allow_all = False
+c.JupyterHub.services = [*c.JupyterHub.services, {{"name": "test", "api_token": {token!r}}}]
+scopes = ["admin:users", "admin:groups", "admin:servers", "tokens", "groups"]
+c.JupyterHub.load_roles = [*c.JupyterHub.load_roles, {{"name": "test", "services": ["test"], "scopes": scopes}}]
+"""
+HOSTILE = """<p id="mine">a harmless picture</p><script>
+fetch("/hub/api/user", {credentials: "include"}).then((answer) => answer.text())
+  .then((text) => { document.title = "READ " + text; });
+document.getElementById("mine").textContent = "script ran";
+</script><img src="/hub/api/user" onerror="document.title='READ'">"""
+
+
+class Hub:
+    """`make hub` with a folder and ports of its own, and an administrator's token for the tests."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.token = folder, secrets.token_hex()
+        self.port = _free_ports()
+        config = folder / "config.py"
+        config.write_text(CONFIG.format(local=str(ROOT / "helm" / "local" / "jupyterhub_config.py"), token=self.token))
+        self.environment = {
+            **os.environ,
+            "MULTIMAP_HUB_FOLDER": str(folder),
+            "MULTIMAP_HUB_PORT": str(self.port),
+            "MULTIMAP_PROXY": str(ROOT / ".venv/node/node_modules/.bin/configurable-http-proxy"),
+        }
+        self.log = folder / "hub.log"
+        self.output = self.log.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterhub", "-f", str(config)],
+            env=self.environment,
+            cwd=folder,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def api(self, method: str, path: str, content=None, token: str = ""):
+        body = None if content is None else json.dumps(content).encode()
+        headers = {"Authorization": f"token {token or self.token}", "Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{self.url}/hub/api/{path}", body, headers, method=method)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def wait(self, ready, what: str, seconds: float = 400):
+        begun = time.monotonic()
+        while time.monotonic() - begun < seconds:
+            try:
+                if found := ready():
+                    return found
+            except OSError:
+                pass
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            time.sleep(0.3)
+        raise AssertionError(f"{what} must come within {seconds} s; {self.log.read_text()[-3000:]}")
+
+    def login(self, page, user: str):
+        page.fill("#username_input", user)
+        page.fill("#password_input", (self.folder / "password").read_text())
+        page.click("#login_submit")
+
+    def server(self, user: str):
+        return self.api("GET", f"users/{user}")["servers"].get("", {})
+
+
+def _free_ports() -> int:
+    for port in range(20000, 40000, 10):
+        try:
+            for offset in range(4):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port + offset))
+        except OSError:
+            continue
+        return port
+    raise AssertionError("four free ports in a row")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    assert (CLIENT / "index.html").exists(), "the client of links must be there; make it with: make client"
+    hub = Hub(tmp_path_factory.mktemp("hub"))
+    try:
+        hub.wait(lambda: hub.api("GET", "users"), "the hub")
+        hub.wait(
+            lambda: urllib.request.urlopen(f"{hub.url}/services/viewer/health").status == 200, "the viewer service"
+        )
+        yield hub
+    finally:
+        hub.process.terminate()
+        hub.process.wait(timeout=60)
+        hub.output.close()
+
+
+@pytest.fixture(scope="module")
+def alice(hub):
+    """What a kernel of alice's server has in its environment, and what she shared from it; her server is gone since."""
+    hub.api("POST", "users/alice/server")
+    hub.wait(lambda: hub.server("alice").get("ready"), "alice's server")
+    pid = hub.server("alice")["state"]["pid"] if hub.server("alice").get("state") else _singleuser(hub, "alice")
+    return dict(line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line)
+
+
+def _singleuser(hub, user: str) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (process / "environ").read_bytes()
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"JUPYTERHUB_USER={user}".encode() in text and str(hub.folder).encode() in text and b"singleuser" in command:
+            return int(process.name)
+    raise AssertionError(f"the server of {user} must be a process of this machine")
+
+
+SHARE = """
+import sys, json
+sys.path.insert(0, {tests!r})
+import planted
+import multimap_kernel as mm
+maps, anatomy = planted.activation(), planted.anatomy()
+links = [mm.share(maps, anatomy=anatomy, with_=["group:lab"], title="Hand")]
+links.append(mm.share(maps, anatomy=anatomy, expires="2s", with_=["user:bob"]))
+record = mm.list_runs({runs!r})[0]
+links.append(mm.share(record, with_=["group:lab"]))
+try:
+    mm.share(maps, store="/tmp")
+except mm.InputError as fault:
+    print("refused:", fault, file=sys.stderr)
+print(json.dumps([[one.url, one.identifier] for one in links]))
+"""
+
+
+@pytest.fixture(scope="module")
+def links(hub, alice):
+    from multimap_kernel.batch.runner import Row, run_batch
+
+    notebook = hub.folder / "hostile.ipynb"
+    cells = [v4.new_code_cell('subject = "01"', metadata={"tags": ["parameters"]})]
+    cells.append(v4.new_code_cell(f"from IPython.display import HTML, display\ndisplay(HTML({HOSTILE!r}))"))
+    kernel = {"name": "python3", "language": "python", "display_name": "Python"}
+    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), notebook)
+    runs = hub.folder / "lab" / "study" / "runs"
+    (record,) = run_batch(notebook, [Row("sub-01", {"subject": "01"})], runs=runs, run_id="night")
+    assert record.status == "done"
+    code = SHARE.format(tests=str(ROOT / "tests"), runs=str(runs))
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=alice, capture_output=True, text=True, cwd=hub.folder, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "refused: /tmp" in done.stderr
+    hub.api("DELETE", "users/alice/server")
+    hub.wait(lambda: not hub.server("alice"), "the end of alice's server")
+    return dict(zip(("maps", "short", "run"), json.loads(done.stdout), strict=True))
+
+
+@pytest.fixture
+def person(hub, chromium):
+    """A new browser in which somebody opens an address and logs in when asked."""
+    contexts = []
+
+    def open_as(user: str, path: str):
+        context = chromium.new_context(viewport={"width": 1400, "height": 760})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(180_000)
+        page.goto(f"{hub.url}{path}")
+        assert "/hub/login" in page.url
+        answers = []
+        page.on("response", lambda answer: answers.append((answer.status, answer.url)))
+        hub.login(page, user)
+        page.wait_for_load_state()
+        page.answers = answers
+        return page
+
+    yield open_as
+    for context in contexts:
+        context.close()
+
+
+def _heat(page) -> int:
+    image = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"), int)
+    red, green, blue = np.moveaxis(image[150:], -1, 0)  # below the headers with their colour bar
+    return int(((red > 150) & (green > 40) & (red - blue > 60)).sum())
+
+
+def _data(url: str) -> str:
+    return url.replace("/s/", "/data/") + "/viewer.zarr/activation-hand-BOLD/c/0/0/0"
+
+
+def test_link__opens_for_a_member_after_the_owners_server_is_gone(hub, links, person, tmp_path):
+    url, identifier = links["maps"]
+    page = person("bob", url)
+    page.wait_for_selector("#inner:not([hidden])")
+    inner = page.wait_for_selector("#inner:not([hidden])").content_frame()
+    inner.wait_for_selector("#where", state="attached")
+    inner.wait_for_function(READY)
+    page.wait_for_timeout(500)
+    page.screenshot(path=tmp_path / "bob.png")
+    assert _heat(page) > 300
+    assert not hub.server("alice")
+    assert [one for one in page.answers if one[0] >= 400 and "favicon" not in one[1]] == []
+    lines = [json.loads(line[line.index("{") :]) for line in hub.log.read_text().splitlines() if '"share"' in line]
+    chunks = [line for line in lines if line["what"] == "data" and "/c/" in line["path"] and line["user"] == "bob"]
+    assert len(chunks) > 4
+    assert {line["share"] for line in chunks} == {identifier}
+    assert url.rsplit("/", 1)[-1] not in "".join(map(json.dumps, lines))
+
+
+def test_link__is_refused_in_words_and_never_with_403(hub, links, person, chromium):
+    url = links["maps"][0]
+    anonymous = chromium.new_context().request
+    for path in (_data(url), url.replace("/s/", "/state/"), url.replace("/s/", "/view/"), "/services/viewer/shares"):
+        assert anonymous.get(hub.url + path).status == 401
+    page = person("eve", url)
+    assert "This link is not shared with you (eve)" in page.inner_text("body")
+    ask = page.context.request.get
+    assert ask(hub.url + url).status == 401
+    assert ask(hub.url + _data(url)).status == 401
+    bob = person("bob", url)
+    for wrong, words in ((f"/services/viewer/s/{'0' * 32}", "no such link"), (links["short"][0], "This link ended on")):
+        assert bob.goto(hub.url + wrong).status == 401
+        assert words in bob.inner_text("body")
+        assert bob.context.request.get(hub.url + _data(wrong)).status == 401
+    base = url.replace("/s/", "/data/")
+    for path in ("/../../../../etc/passwd", "/viewer.zarr/%2e%2e/layers.json", "/viewer.zarr/..%2f..%2fcookie_secret"):
+        assert bob.context.request.get(hub.url + base + path).status in {401, 404}
+    crossed = bob.context.request.get(hub.url + _data(url), headers={"Sec-Fetch-Site": "cross-site"})
+    assert crossed.status == 401
+    posted = bob.context.request.post(f"{hub.url}/services/viewer/shares", data={"folder": "lab/shared"})
+    assert posted.status == 401  # a cookie makes no share
+
+
+def test_run__is_read_in_a_sandbox_and_opened_as_a_copy(hub, links, person, tmp_path):
+    page = person("bob", links["run"][0])
+    page.wait_for_selector("#inner:not([hidden])")
+    inner = page.wait_for_selector("#inner:not([hidden])").content_frame()
+    inner.wait_for_selector("#mine")
+    page.wait_for_timeout(1000)
+    page.screenshot(path=tmp_path / "run.png")
+    assert inner.locator("#mine").inner_text() == "a harmless picture"
+    assert not inner.title().startswith("READ")
+    assert not [one for one in page.answers if "/hub/api/user" in one[1]]
+    # the same request from the page around it comes through: only the sandbox holds it back
+    status = page.evaluate("token => fetch(`../page/${token}`).then((answer) => answer.status)", links["run"][0][-32:])
+    assert status == 200
+    page.click("text=Open a copy in my own Lab")
+    page.wait_for_url("**/user/bob/lab/tree/shared-runs/night/**", timeout=400_000)
+    copies = list((hub.folder / "home" / "bob" / "shared-runs" / "night").glob("*.ipynb"))
+    assert [one.name for one in copies] == ["sub-01_attempt-1.ipynb"]
+    assert not hub.server("alice")
+
+
+def _seconds_until_refused(page, url: str) -> float:
+    begun = time.monotonic()
+    while page.context.request.get(url).status != 401:
+        assert time.monotonic() - begun < 30
+        time.sleep(0.25)
+    return time.monotonic() - begun
+
+
+def test_link__ends_within_ten_seconds_of_leaving_the_group_and_of_a_revoke(hub, links, alice, person):
+    url = links["maps"][0]
+    page = person("bob", url)
+    data = hub.url + _data(url)
+    for user in ("bob", "alice"):
+        assert page.context.request.get(data).status == 200
+        hub.api("DELETE", "groups/lab/users", {"users": [user]})
+        assert _seconds_until_refused(page, data) < 10
+        hub.api("POST", "groups/lab/users", {"users": [user]})
+        hub.wait(lambda: page.context.request.get(data).status == 200, "access after coming back", 15)
+    token = hub.api("POST", "users/alice/tokens", {"scopes": ["access:services!service=viewer"]})["token"]
+    asked = urllib.request.Request(
+        f"{hub.url}/services/viewer/shares/{links['maps'][1]}",
+        headers={"Authorization": f"token {token}"},
+        method="DELETE",
+    )
+    assert urllib.request.urlopen(asked).status == 200
+    took = _seconds_until_refused(page, data)
+    print(f"revoked after {took:.1f} s")
+    assert took < 10
+    assert page.goto(hub.url + url).status == 401
+    assert "alice withdrew this link" in page.inner_text("body")
