@@ -7,7 +7,6 @@ one who has its token is the owner of everything in the store.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import html
 import os
 from importlib import import_module
@@ -22,7 +21,7 @@ from jupyter_server.utils import url_path_join
 from multimap_kernel.schema import InputError
 from multimap_kernel.share.access import Access
 from multimap_kernel.share.opened import copy_run, find_runs
-from multimap_kernel.share.places import LOCAL, configured_places, local_store
+from multimap_kernel.share.places import LOCAL, configured_places, local_store, local_user
 from multimap_kernel.share.records import RECORDS, Records
 from multimap_kernel.share.routes import Routes, refused_page
 
@@ -54,7 +53,7 @@ def _read_scene(folder: str) -> Any:
 class _Login(JupyterHandler):
     """Whoever has the token of this server."""
 
-    reader = getpass.getuser()
+    reader = local_user()
 
 
 class _Open(JupyterHandler):

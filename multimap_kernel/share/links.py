@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import posixpath
@@ -17,8 +16,8 @@ import xarray as xr
 from jupyter_server.serverapp import list_running_servers
 
 from multimap_kernel.batch.records import RunRecord
-from multimap_kernel.schema import InputError, MultimapError, StorageError
-from multimap_kernel.share.places import configured_places, local_store, name_folder
+from multimap_kernel.schema import InputError, SchemaError, StorageError
+from multimap_kernel.share.places import configured_places, local_store, local_user, name_folder
 from multimap_kernel.share.records import RECORDS, Records, Share, new_share
 from multimap_kernel.share.scene import save_scene
 from multimap_kernel.view import embed
@@ -106,7 +105,7 @@ def share(
     if service := os.environ.get(SERVICE):
         asked = {"kind": kind, "folder": named, "with_": list(with_), "expires": expires, "title": title}
         return _from_service(_call(service, "POST", "shares", asked))
-    made = new_share(owner=getpass.getuser(), kind=kind, folder=named, with_=with_, expires=expires, title=title)
+    made = new_share(owner=local_user(), kind=kind, folder=named, with_=with_, expires=expires, title=title)
     return _local(_records(store).add(made))
 
 
@@ -148,9 +147,12 @@ def show(
     if link is None and some and os.environ.get("MULTIMAP_STORE") and (with_ or _is_served()):
         try:
             link = share(maps, with_=with_, expires=expires, anatomy=anatomy).url
-        except MultimapError as fault:
+        except SchemaError:
+            raise
+        except Exception as fault:
             if with_:  # asked for by name
                 raise
+            # whatever a store answers: maps are shown without a link as well
             warnings.warn(f"these maps have no link: {fault}", stacklevel=2)
     return embed.show(maps, anatomy=anatomy, link=link, **options)
 
@@ -159,7 +161,7 @@ def list_links(*, store: str = "") -> list[Link]:
     """All links that you made, the newest first, also those that are over; without a hub, those of a store."""
     if service := os.environ.get(SERVICE):
         return [_from_service(one) for one in _call(service, "GET", "shares")["shares"]]
-    return [_local(one) for one in _records(store).of(getpass.getuser())]
+    return [_local(one) for one in _records(store).of(local_user())]
 
 
 def revoke_link(identifier: str, *, store: str = "") -> Link:
@@ -172,7 +174,7 @@ def revoke_link(identifier: str, *, store: str = "") -> Link:
     """
     if service := os.environ.get(SERVICE):
         return _from_service(_call(service, "DELETE", f"shares/{identifier}"))
-    return _local(_records(store).revoke(identifier, owner=getpass.getuser()))
+    return _local(_records(store).revoke(identifier, owner=local_user()))
 
 
 def _is_served() -> bool:

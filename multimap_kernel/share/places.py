@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import posixpath
@@ -19,6 +20,8 @@ LOCAL = "local"
 """Name of the one place, and of its one group, on a machine without a hub."""
 PLACES = "MULTIMAP_PLACES"
 """Environment variable: ``{"lab": {"url": "gs://bucket/lab", "groups": ["lab"]}}``."""
+EVERYBODY = "*"
+"""In the groups of each person whom the hub knows. No group of a hub that a link names can have this name."""
 _PART = re.compile(r"[^\x00-\x1f\x7f\\/]+")
 
 
@@ -31,7 +34,7 @@ class Place:
     url
         Any fsspec URL.
     groups
-        Groups whose members may share what is in it.
+        Groups whose members may share what is in it; empty: those who may share in no other place.
     """
 
     url: str
@@ -76,6 +79,14 @@ def local_store(environment: Mapping[str, str] = os.environ) -> str:
     return store if "://" in store else os.path.abspath(store)  # noqa: PTH100  # links inside it are resolved when read
 
 
+def local_user() -> str:
+    """Who owns links on a machine without a hub; a container may run as somebody without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
 def name_folder(url: str, places: Mapping[str, Place]) -> str:
     """The name that a record uses for a folder: ``<place>/<path>``.
 
@@ -93,9 +104,13 @@ def name_folder(url: str, places: Mapping[str, Place]) -> str:
 
 
 def may_share(folder: str, groups: Collection[str], places: Mapping[str, Place]) -> bool:
-    """Whether a member of these groups may share a folder, by its name in a record."""
-    place = places.get(folder.partition("/")[0])
-    return place is not None and not place.groups.isdisjoint(groups)
+    """Whether a member of these groups may share a folder, by its name in a record.
+
+    As with the teams of the chart: whoever is in no group of a place belongs to the first one that is for everybody.
+    """
+    own = [name for name, place in places.items() if not place.groups.isdisjoint(groups)]
+    everybody = [name for name, place in places.items() if not place.groups][:1] if EVERYBODY in groups else []
+    return folder.partition("/")[0] in (own or everybody)
 
 
 def locate(folder: str, places: Mapping[str, Place], inside: str = "") -> Location | None:

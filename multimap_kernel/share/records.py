@@ -12,7 +12,8 @@ import hmac
 import posixpath
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -104,7 +105,9 @@ class Records:
         for known in self.of(share.owner):
             if known.live and known.same_as(share) and datetime.fromisoformat(known.expires) >= half:
                 return known
-        if not create_exclusive(self._place(share.token), canonical(dataclasses.asdict(share))):
+        with self._told():
+            created = create_exclusive(self._place(share.token), canonical(dataclasses.asdict(share)))
+        if not created:
             raise StorageError(f"{self.url} must not hold a new share already, found it; try again")
         return share
 
@@ -118,9 +121,10 @@ class Records:
 
     def of(self, owner: str) -> tuple[Share, ...]:
         """All shares of a user, the newest first."""
-        fs, folder = fsspec.core.url_to_fs(self.url)
-        fs.invalidate_cache()
-        paths = fs.glob(posixpath.join(folder, "*.json")) if fs.exists(folder) else []
+        with self._told():
+            fs, folder = fsspec.core.url_to_fs(self.url)
+            fs.invalidate_cache()
+            paths = fs.glob(posixpath.join(folder, "*.json")) if fs.exists(folder) else []
         stored = (read_json(posixpath.join(self.url, posixpath.basename(path))) for path in paths)
         shares = [_from_json(one) for one in stored if one is not None]
         own = [share for share in shares if share.owner == owner]
@@ -138,8 +142,16 @@ class Records:
         if found is None:
             raise InputError(f"{owner} must have the share {identifier!r}, found none; see multimap link --list")
         ended = dataclasses.replace(found, revoked=found.revoked or _now().isoformat(timespec="seconds"))
-        replace(self._place(found.token), canonical(dataclasses.asdict(ended)))
+        with self._told():
+            replace(self._place(found.token), canonical(dataclasses.asdict(ended)))
         return ended
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise StorageError(f"{self.url} must be writable, found: {fault}; check space and rights") from fault
 
     def _place(self, token: str) -> str:
         return posixpath.join(self.url, f"{_file_name(token)}.json")

@@ -19,7 +19,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from multimap_kernel.schema import InputError
 from multimap_kernel.share.access import FRESH_S, Access
-from multimap_kernel.share.places import PLACES, configured_places
+from multimap_kernel.share.places import EVERYBODY, PLACES, configured_places
 from multimap_kernel.share.records import Records
 from multimap_kernel.share.routes import AUDIT, Routes
 from multimap_kernel.share.scene import read_scene
@@ -35,7 +35,7 @@ class _Login(HubOAuthenticated, tornado.web.RequestHandler):  # type: ignore[mis
 
 
 async def groups_of(user: str) -> frozenset[str]:
-    """Ask the hub for the groups of a user; none for a user who is gone."""
+    """Ask the hub for the groups of a user, with `EVERYBODY`; none for a user who is gone."""
     address = f"{os.environ['JUPYTERHUB_API_URL']}/users/{quote(user, safe='')}"
     asked = HTTPRequest(address, headers={"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}"})
     try:
@@ -44,7 +44,7 @@ async def groups_of(user: str) -> frozenset[str]:
         if fault.code == 404:
             return frozenset()
         raise
-    return frozenset(json.loads(answer.body)["groups"])
+    return frozenset({EVERYBODY, *json.loads(answer.body)["groups"]})
 
 
 def add_routes(app: tornado.web.Application) -> None:

@@ -18,8 +18,11 @@ from kubespawner import KubeSpawner
 from policies import CLUSTER, USERNAME, changed, refusals, request
 from traitlets.config import Config
 
+from multimap_kernel.share.places import EVERYBODY, configured_places, may_share
+
 pytestmark = pytest.mark.platform
 CODE = CHART / "files" / "kubernetes" / "spawner.py"
+LINKS = CHART / "files" / "hub" / "00_multimap.py"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 
 
@@ -167,6 +170,20 @@ def test_team__of_nobody_is_refused_if_no_team_is_for_everybody(mounted):
     assert mounted["team_of"](stranger, teams)["name"] == "rest"
     with pytest.raises(PermissionError, match="eve must be in a group of a team, found no group"):
         mounted["team_of"](stranger, teams[:1])
+
+
+@pytest.mark.parametrize("groups", [(), ("sleep",), ("other",), ("other", "sleep")])
+def test_team__of_a_server_is_that_of_its_links(mounted, settings, groups):
+    """What a kernel is told, what the viewer service lets it share, and the prefix that its account can read."""
+    names = {"c": Config()}
+    exec(compile(LINKS.read_text(), LINKS, "exec"), names)
+    person = SimpleNamespace(user=SimpleNamespace(groups=[SimpleNamespace(name=name) for name in groups]))
+    team = mounted["team_of"](person, json.loads(settings.read_text())["teams"])
+    told = names["places"](set(groups))
+    assert told == {team["name"]: {"url": f"gs://my-bucket/{team['prefix'].rstrip('/')}", "groups": team["groups"]}}
+    known = configured_places({"MULTIMAP_PLACES": json.dumps(names["places"]())})
+    assert set(known) == {"lab", "sleep"}
+    assert [name for name in known if may_share(f"{name}/shared/ab", {EVERYBODY, *groups}, known)] == [team["name"]]
 
 
 def test_policy__is_made_with_the_first_server_of_a_person_and_renewed_with_the_next(mounted, settings):

@@ -3,7 +3,7 @@
 import pytest
 
 from multimap_kernel.schema import InputError
-from multimap_kernel.share.places import Place, configured_places, locate, may_share, name_folder
+from multimap_kernel.share.places import EVERYBODY, Place, configured_places, locate, may_share, name_folder
 
 
 @pytest.fixture
@@ -53,6 +53,20 @@ def test_may_share__asks_for_a_group_of_the_place(places):
     assert not may_share("lab/scene", {"x"}, places)
     assert not may_share("lab/scene", set(), places)
     assert not may_share("elsewhere/scene", {"lab"}, places)
+
+
+def test_may_share__what_is_for_everybody_is_for_who_has_no_other_place():
+    """As `team_of` of the chart: tests/helm/test_spawner.py compares the two."""
+    places = {
+        "sleep": Place("gs://bucket/sleep", frozenset({"sleep"})),
+        "lab": Place("gs://bucket/lab", frozenset()),
+        "late": Place("gs://bucket/late", frozenset()),
+    }
+    assert may_share("lab/scene", {EVERYBODY, "x"}, places)
+    assert not may_share("lab/scene", {EVERYBODY, "sleep"}, places)
+    assert may_share("sleep/scene", {EVERYBODY, "sleep"}, places)
+    assert not may_share("late/scene", {EVERYBODY}, places)
+    assert not may_share("lab/scene", set(), places)  # gone from the hub
 
 
 def test_name_folder__names_the_place_or_refuses(places, tmp_path):
