@@ -1,13 +1,11 @@
 """Links of a machine without a hub, and maps that are shown whatever becomes of their link."""
 
 import getpass
-import io
 import os
 
-import numpy as np
 import planted
 import pytest
-from PIL import Image
+from pages import warm_pixels
 
 import multimap_kernel as mm
 from multimap_kernel.schema import SchemaError, StorageError
@@ -33,8 +31,7 @@ def laptop(tmp_path, monkeypatch):
 
 def drawn(shown) -> bool:
     """Whether the picture has the planted blob in it."""
-    red, green, blue = np.moveaxis(np.asarray(Image.open(io.BytesIO(shown.png)).convert("RGB"), int), -1, 0)
-    return int(((red > 150) & (green > 40) & (red - blue > 60)).sum()) > 300
+    return warm_pixels(shown.png) > 300
 
 
 def test_share__lists_and_withdraws_and_gives_the_same_link_again(laptop):
