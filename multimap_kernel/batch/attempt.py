@@ -84,7 +84,7 @@ def attempt(
             started=now(),
             host=socket.gethostname(),
         )
-        mirror = Mirror(lease.folder)
+        mirror = Mirror(lease.folder, conditions.patience_s)
         # written down before it happens; a reader finds the notebook from the first moment on
         shutil.copyfile(conditions.notebook, mirror.folder / NOTEBOOK)
         record.save(mirror.folder)
@@ -107,8 +107,9 @@ def attempt(
         ended = _verdict(record, outcome, mirror.folder, conditions.notebook)
         tell(dataclasses.replace(ended, status="running"), mirror.folder)
         ended = _settle(ended, mirror, conditions.patience_s)
-    with contextlib.suppress(StorageError):  # a lease that nobody renews ends by itself
-        lease.release()
+    if ended.status != "storage-failed":  # there it would wait for nothing: a lease that nobody renews ends by itself
+        with contextlib.suppress(StorageError):
+            lease.release()
     return ended
 
 
@@ -129,10 +130,11 @@ def _settle(record: RunRecord, mirror: Mirror, patience_s: float) -> RunRecord:
         with contextlib.suppress(OSError, ValueError):
             write_page(mirror.folder / NOTEBOOK)
     record.save(mirror.folder)
+    latest = posixpath.join(posixpath.dirname(record.folder), LATEST)
     pointer = json.dumps({"attempt": record.attempt, "status": record.status}).encode()
     try:
-        mirror.finish(patience_s)
-        persist(partial(write, posixpath.join(posixpath.dirname(record.folder), LATEST), pointer), patience_s)
+        mirror.finish()
+        persist(partial(write, latest, pointer, patience_s), patience_s)
     except StorageError as fault:
         record = dataclasses.replace(record, status="storage-failed", exit_code=STORAGE, error=str(fault))
         if mirror.folder.is_dir():

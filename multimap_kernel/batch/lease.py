@@ -83,28 +83,28 @@ class Holder:
 
 
 class Lease:
-    """The right to write one attempt; made by `take`."""
+    """The right to write one attempt; made by `take`. No call waits longer for the store than a lease lives."""
 
-    def __init__(self, session: str, attempt: int, holder: Holder) -> None:
+    def __init__(self, session: str, attempt: int, holder: Holder, pace: Pace) -> None:
         self.attempt = attempt
         self.folder = posixpath.join(session, f"attempt-{attempt}")
         self._next = posixpath.join(session, f"attempt-{attempt + 1}")
-        self._holder = holder
+        self._holder, self._pace = holder, pace
 
     @property
     def lost(self) -> bool:
         """Whether another has taken the session over."""
-        return holder_of(self._next) is not None
+        return holder_of(self._next, self._pace.stale_s) is not None
 
     def beat(self) -> None:
         """Renew the heartbeat."""
         self._holder = replace(self._holder, heartbeat=_now())
-        write(posixpath.join(self.folder, LEASE), self._holder.to_json())
+        write(posixpath.join(self.folder, LEASE), self._holder.to_json(), self._pace.stale_s)
 
     def release(self) -> None:
         """Tell that the attempt has ended."""
         done = replace(self._holder, heartbeat=_now(), released=True)
-        write(posixpath.join(self.folder, LEASE), done.to_json())
+        write(posixpath.join(self.folder, LEASE), done.to_json(), self._pace.stale_s)
 
 
 def take(session: str, pace: Pace) -> Lease | None:
@@ -133,7 +133,7 @@ def take(session: str, pace: Pace) -> Lease | None:
             return None
         process = psutil.Process(os.getpid())
         mine = Holder(uuid.uuid4().hex, socket.gethostname(), _machine(), process.pid, process.create_time(), _now())
-        lease = Lease(session, last + 1, mine)
+        lease = Lease(session, last + 1, mine, pace)
         if _create(lease.folder, mine) or _owner(lease.folder) == mine.owner:
             return lease  # an object store may have created it and lost the answer, and refuse the second try
 
@@ -152,10 +152,10 @@ def last_attempt(session: str) -> int:
     return max(numbers, default=0)
 
 
-def holder_of(folder: str) -> Holder | None:
-    """Who holds or held an attempt; None if nobody ever did."""
+def holder_of(folder: str, within_s: float = 0.0) -> Holder | None:
+    """Who holds or held an attempt; None if nobody ever did. ``within_s`` as in `io.store.limit`."""
     try:
-        content = store.read_json(posixpath.join(folder, LEASE))
+        content = store.read_json(posixpath.join(folder, LEASE), within_s)
     except StorageError:
         raise
     except Exception as fault:
@@ -175,8 +175,8 @@ def _create(folder: str, holder: Holder) -> bool:
         raise StorageError(f"{folder} must be writable, found: {fault!r}") from fault
 
 
-def write(url: str, content: bytes) -> None:
-    """Write a small file whole, over what was there.
+def write(url: str, content: bytes, within_s: float = 0.0) -> None:
+    """Write a small file whole, over what was there; ``within_s`` as in `io.store.limit`.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def write(url: str, content: bytes) -> None:
         Whatever the file system raised.
     """
     try:
-        store.replace(url, content)
+        store.replace(url, content, within_s)
     except Exception as fault:  # each file system has its own
         raise StorageError(f"{url} must be writable, found: {fault!r}") from fault
 

@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from multimap_kernel.batch.lease import Lease, Pace
 from multimap_kernel.batch.records import RUN
+from multimap_kernel.io.store import limit
 from multimap_kernel.schema import StorageError
 
 LOG = logging.getLogger(__name__)
@@ -38,10 +39,12 @@ class Mirror:
     ----------
     url
         Where the folder belongs. On this machine it is written in place, and there is nothing to copy.
+    patience_s
+        Seconds that one file may take, and for which a store that stays away is tried again at the end.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, patience_s: float) -> None:
+        self.url, self._patience_s = url, patience_s
         self._remote = not is_local(url)
         self.folder = Path(tempfile.mkdtemp(prefix="multimap-batch-")) if self._remote else Path(url)
         self._sent: dict[Path, tuple[tuple[int, int], float]] = {}
@@ -82,12 +85,12 @@ class Mirror:
         target = posixpath.join(self.url, path.relative_to(self.folder).as_posix())
         fs, place = fsspec.core.url_to_fs(target)
         try:
-            fs.pipe_file(place, content)
+            fs.pipe_file(place, content, **limit(fs, self._patience_s))
         except Exception as fault:  # each file system has its own
             raise StorageError(f"{target} must be writable, found: {fault!r}") from fault
         self._sent[path] = (state, time.monotonic())
 
-    def finish(self, patience_s: float) -> None:
+    def finish(self) -> None:
         """Send everything, trying again with growing pauses, and clear the folder here.
 
         Raises
@@ -98,9 +101,10 @@ class Mirror:
         if not self._remote:
             return
         try:
-            persist(partial(self.sync, wait=True), patience_s)
+            persist(partial(self.sync, wait=True), self._patience_s)
         except StorageError as fault:
-            raise StorageError(f"{fault}; tried for {patience_s:.0f} s; the work is kept in {self.folder}") from fault
+            tried = f"tried for {self._patience_s:.0f} s"
+            raise StorageError(f"{fault}; {tried}; the work is kept in {self.folder}") from fault
         with self._sending:
             self._remote = False
             shutil.rmtree(self.folder)
@@ -167,7 +171,7 @@ class Keeper:
     def _keep(self) -> None:
         while not self.lost.is_set():
             try:
-                if self.check():
+                if self.check() and not self._over.is_set():
                     self._beat()
                     self._mirror.sync()
             except StorageError as fault:  # the notebook goes on; what is missing goes up later

@@ -246,16 +246,25 @@ def canonical(stored: Json) -> bytes:
     return _encode(stored)
 
 
-def read_json(url: str) -> dict[str, Json] | None:
-    """Read a JSON file of the store, None if it is not there."""
+def read_json(url: str, within_s: float = 0.0) -> dict[str, Json] | None:
+    """Read a JSON file of the store, None if it is not there; ``within_s`` as in `limit`."""
     fs, path = fsspec.core.url_to_fs(url)
     try:
-        loaded = json.loads(fs.cat_file(path))
+        loaded = json.loads(fs.cat_file(path, **limit(fs, within_s)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as fault:
-        raise StorageError(f"{url} must be readable JSON, found: {fault}") from fault
+        raise StorageError(f"{url} must be readable JSON, found: {fault!r}") from fault
     return dict(loaded)
+
+
+def limit(fs: fsspec.AbstractFileSystem, within_s: float) -> dict[str, float]:
+    """What to add to a call so that it raises TimeoutError after ``within_s`` seconds; 0 is as long as it takes.
+
+    A client of an object store that stays away asks again by itself, for half a minute or more. A file system that is
+    not asynchronous cannot be cut short.
+    """
+    return {"timeout": within_s} if within_s and fs.async_impl else {}
 
 
 def create_exclusive(url: str, content: bytes) -> bool:
@@ -279,11 +288,11 @@ def create_exclusive(url: str, content: bytes) -> bool:
     return True
 
 
-def replace(url: str, content: bytes) -> None:
-    """Write a small file whole, over what was there."""
+def replace(url: str, content: bytes, within_s: float = 0.0) -> None:
+    """Write a small file whole, over what was there; ``within_s`` as in `limit`."""
     fs, path = fsspec.core.url_to_fs(url)
     if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
-        fs.pipe_file(path, content)
+        fs.pipe_file(path, content, **limit(fs, within_s))
         return
     fs.makedirs(fs._parent(path), exist_ok=True)  # noqa: SLF001
     temporary = f"{path}.{uuid.uuid4().hex}"
