@@ -23,12 +23,9 @@ from multimap_kernel.schema import InputError
 from multimap_kernel.view.figures import figure_png
 from multimap_kernel.view.figures_maps import map_figure, volume_figure
 from multimap_kernel.view.layers import map_layers
-from multimap_kernel.view.page import viewer_page
 from multimap_kernel.view.picked import PickedTime
-from multimap_kernel.view.serving import serve, wait_for_interrupt
+from multimap_kernel.view.serving import serve
 from multimap_kernel.view.volumes import make_volumes
-
-__all__ = ["PickedTime", "Shown", "notebook_url", "proxied_url", "serve", "show", "viewer_page", "wait_for_interrupt"]
 
 
 @dataclass(frozen=True)
