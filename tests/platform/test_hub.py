@@ -309,3 +309,26 @@ def test_link__ends_within_ten_seconds_of_leaving_the_group_and_of_a_revoke(hub,
     assert max(left, lost, revoked) < 10
     assert page.goto(hub.url + url).status == 401
     assert "alice withdrew this link" in page.inner_text("body")
+
+
+def test_server__is_opened_with_a_share_code_until_its_owner_withdraws_it(hub, person):
+    hub.api("POST", "users/alice/server")
+    hub.wait(lambda: hub.server("alice").get("ready"), "alice's server")
+    own = _environment_of_kernels(hub.server("alice")["state"]["pid"])["JUPYTERHUB_API_TOKEN"]
+    page = person("bob", "/user/alice/lab")
+    answer = page.goto(f"{hub.url}/user/alice/lab")
+    assert (answer.status, "alice" in page.inner_text("body")) == (403, True)
+    code = hub.api("POST", "share-codes/alice/", {}, token=own)  # what a kernel of hers may do
+    page.goto(hub.url + code["accept_url"])
+    assert "alice's server" in page.inner_text("body")
+    page.click("text=Accept invitation")
+    page.click("button:has-text('Authorize')")
+    page.wait_for_url("**/user/alice/lab**")
+    files = f"{hub.url}/user/alice/api/contents"
+    assert page.context.request.get(files).status == 200
+    assert person("eve", "/user/alice/lab").goto(f"{hub.url}/user/alice/lab").status == 403
+    hub.api("DELETE", "shares/alice/", token=own)
+    begun = time.monotonic()
+    while page.context.request.get(files).status != 403:
+        assert time.monotonic() - begun < 10
+        time.sleep(0.25)
