@@ -14,7 +14,7 @@ def table(*lengths, names=None, lags=LAGS):
     volume = np.concatenate([np.arange(length) for length in lengths])
     names = names or tuple(f"sub-{number + 1:02d}_task-x" for number in range(len(lengths)))
     none = np.zeros((len(run), 1), np.float32)
-    return Table(names, run, volume, none, none, none, lags, 2.0, ("Cz",), ("alpha",), ("a",))
+    return Table(names, run, volume, none, none, none, none, none, lags, 2.0, ("Cz",), ("alpha",), ("a",), ())
 
 
 @settings(max_examples=40, deadline=None)
