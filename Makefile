@@ -37,11 +37,11 @@ check: $(VENV)/.test
 	$(BIN)/pytest -q -n 2 --dist loadscope -m "not (line or browser or batch or platform)"
 	@$(BIN)/python tests/science.py
 test-line: $(VENV)/.test
-	$(BIN)/pytest -q -m line
+	$(BIN)/pytest -q -m "line and not (browser or batch or platform)"
 test-browser: $(VENV)/.test $(VENV)/.chromium client
-	$(BIN)/pytest -q -m browser
+	$(BIN)/pytest -q -m "browser and not platform"
 test-batch: $(VENV)/.test $(VENV)/.chromium
-	$(BIN)/pytest -q -m batch
+	$(BIN)/pytest -q -m "batch and not (browser or platform)"
 test-platform: $(VENV)/.test $(BIN)/helm $(VENV)/.proxy $(VENV)/.chromium client
 	$(BIN)/pytest -q -m platform
 
