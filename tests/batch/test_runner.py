@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_run_batch__refuses_a_table_before_anything_starts(notebook, tmp_path, r
 
 
 def test_run_batch__refuses_what_is_not_there(notebook, tmp_path):
-    with pytest.raises(InputError, match="must be a file, found nothing at"):
+    with pytest.raises(InputError, match="must be a file, found none; check the path"):
         run_batch(tmp_path / "none.ipynb", [], runs=tmp_path)
     stored = nbformat.read(notebook, as_version=4)
     stored.metadata.kernelspec.name = "absent"
@@ -143,6 +144,7 @@ def test_run_batch__refuses_what_is_not_there(notebook, tmp_path):
 def test_execute__an_ended_process_leaves_no_kernel(notebook, tmp_path, way, code):
     folder = tmp_path / "attempt-1"
     folder.mkdir()
+    shutil.copy(notebook, folder / "notebook.ipynb")
     RunRecord("r", "s", 1, str(folder), str(notebook), {"fault": "sleep"}).save(folder)
     stop, tree = threading.Event(), []
 
