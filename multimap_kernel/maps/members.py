@@ -98,6 +98,11 @@ def _check_same_grid(one: Named, other: Named) -> None:
 def fixed_effects(ds: xr.Dataset) -> xr.Dataset:
     """Combine runs of one member, each weighted by its precision.
 
+    For one condition this is the model of the runs one after the other, in which each run keeps its own nuisance,
+    autocorrelation and noise variance and they share the effect. A contrast of several conditions is combined as a
+    whole, as nilearn and FSL do, instead of each of its conditions. A GLM of concatenated runs with one autocorrelation
+    and one variance for all is what this replaces: it would let the noisiest run weigh as much as the others.
+
     Parameters
     ----------
     ds
