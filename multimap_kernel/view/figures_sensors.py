@@ -1,4 +1,4 @@
-"""Pictures of maps over the scalp: power changes per band, evoked responses in time."""
+"""Pictures of maps over the scalp: power changes per band, patterns of a prediction, evoked responses in time."""
 
 from __future__ import annotations
 
@@ -62,6 +62,65 @@ def sensor_figure(ds: xr.Dataset, *, alpha: float = 0.05) -> Figure:
     )
     passing = int((ds["p_fwe"].values < alpha).sum())
     figure.suptitle(f"Sensors: {passing} of {ds['p_fwe'].size} with p_fwe < {alpha:g} (white dots)", fontsize=11)
+    return figure
+
+
+def pattern_figure(ds: xr.Dataset, *, region: str | None = None, alpha: float = 0.05) -> Figure:
+    """Draw what the EEG does when the predicted BOLD of a region goes up, one head per band and lag.
+
+    Parameters
+    ----------
+    ds
+        ``pattern, statistic, p_fwe (channel, band, lag, region; 1)`` as `pattern_map` gives them, and ``position
+        (channel, world; mm)``, NaN where unknown.
+    region
+        Which region; the one with the largest correlation with measured BOLD if not given.
+    alpha
+        Sensors with ``p_fwe < alpha`` are marked.
+
+    Returns
+    -------
+    Heads seen from above, nose up, left on the left; one colour scale for all.
+
+    Raises
+    ------
+    SchemaError
+        If variables are missing, the region is unknown, or fewer than four sensors have a position and a value.
+    """
+    missing = [name for name in ("pattern", "statistic", "p_fwe", "position") if name not in ds]
+    if missing:
+        raise SchemaError("pattern_figure", [f"{name} must be there, found {sorted(map(str, ds))}" for name in missing])
+    ds = ds.transpose("region", "band", "lag", "channel", ...)
+    names = [str(name) for name in ds["region"].values]
+    strongest = np.nan_to_num(np.abs(ds["statistic"].values)).max((1, 2, 3)).argmax()
+    if region is not None and region not in names:
+        raise SchemaError("pattern_figure", [f"region must be one of {', '.join(names)}, found {region}"])
+    one = ds.isel(region=strongest if region is None else names.index(region))
+    usable = np.isfinite(one["position"].values).all(-1) & np.isfinite(one["pattern"].values).all((0, 1))
+    if usable.sum() < 4:
+        raise SchemaError(
+            "pattern_figure", [f"at least 4 sensors must have a position and a value, found {int(usable.sum())}"]
+        )
+    one = one.isel(channel=np.flatnonzero(usable))
+    places, limit = _seen_from_above(one["position"].values), float(np.abs(one["pattern"].values).max()) or 1.0
+    rows, columns = one.sizes["band"], one.sizes["lag"]
+    figure = Figure(figsize=(1.5 * columns + 1.8, 1.5 * rows + 1.0), layout="constrained")
+    heads = figure.subplots(rows, columns, squeeze=False)
+    for (row, column), axes in np.ndenumerate(heads):
+        here = one.isel(band=row, lag=column)
+        _head(axes, here["pattern"].values, places, limit, here["p_fwe"].values < alpha)
+        if row == 0:
+            axes.set_title(f"{float(here['lag']):g} s before", fontsize=10)
+        if column == 0:
+            axes.set_ylabel(str(here["band"].values), fontsize=10)
+    label = "change of log power\nper deviation of the prediction"
+    every = heads.ravel().tolist()
+    figure.colorbar(ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=every, label=label, shrink=0.8)
+    passing = int((one["p_fwe"].values < alpha).sum())
+    figure.suptitle(
+        f"EEG pattern of BOLD at {one['region'].values} mm\n"
+        f"{passing} of {one['p_fwe'].size} go with measured BOLD, p_fwe < {alpha:g} (white dots)", fontsize=11,
+    )  # fmt: skip
     return figure
 
 

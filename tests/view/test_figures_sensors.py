@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from multimap_kernel.schema import SchemaError
-from multimap_kernel.view.figures_sensors import evoked_figure, sensor_figure
+from multimap_kernel.view.figures_sensors import evoked_figure, pattern_figure, sensor_figure
 
 NAMES = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "T7", "T8", "Cz"]
 
@@ -37,6 +37,38 @@ def test_sensor_figure__refuses_too_few_positions():
     ds["position"][3:] = np.nan
     with pytest.raises(SchemaError, match="at least 4 sensors must have a position and a value, found 3"):
         sensor_figure(ds)
+
+
+def _patterns() -> xr.Dataset:
+    at = (NAMES.index("O1"), 1, 0, 1)
+    pattern, p_fwe = np.zeros((len(NAMES), 2, 3, 2)), np.ones((len(NAMES), 2, 3, 2))
+    pattern[at], p_fwe[at] = -0.4, 0.01
+    dims = ("channel", "band", "lag", "region")
+    ds = xr.Dataset({"pattern": (dims, pattern), "statistic": (dims, 0.5 * pattern), "p_fwe": (dims, p_fwe)})
+    ds = ds.assign_coords(
+        channel=NAMES, band=["theta", "alpha"], lag=[4.0, 6.0, 8.0], region=["x+0 y+0 z+0", "x+9 y+0 z+0"]
+    )
+    return ds.assign(position=_sensors()["position"])
+
+
+def test_pattern_figure__strongest_region_with_a_head_for_each_band_and_lag():
+    figure = pattern_figure(_patterns())
+    *heads, bar = figure.axes
+    assert [axes.get_title() for axes in heads[:3]] == ["4 s before", "6 s before", "8 s before"]
+    assert [axes.get_ylabel() for axes in heads[::3]] == ["theta", "alpha"]
+    moving = [np.abs(axes.images[0].get_array().filled(0.0)).max() > 0.3 for axes in heads]
+    assert moving == [False, False, False, True, False, False]
+    assert "log power" in bar.get_ylabel()
+    assert figure.get_suptitle().startswith("EEG pattern of BOLD at x+9 y+0 z+0 mm\n1 of 54 go with measured BOLD")
+
+
+def test_pattern_figure__refuses_what_it_cannot_draw():
+    with pytest.raises(SchemaError, match=r"region must be one of x\+0 y\+0 z\+0, x\+9 y\+0 z\+0, found amygdala"):
+        pattern_figure(_patterns(), region="amygdala")
+    with pytest.raises(SchemaError, match="position must be there"):
+        pattern_figure(_patterns().drop_vars("position"))
+    with pytest.raises(SchemaError, match="at least 4 sensors must have a position and a value, found 3"):
+        pattern_figure(_patterns().isel(channel=slice(3)))
 
 
 def _evoked() -> xr.Dataset:
