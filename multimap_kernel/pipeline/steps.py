@@ -282,7 +282,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish",),
-        version=2,
+        version=3,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

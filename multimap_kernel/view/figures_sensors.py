@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from multimap_kernel.schema import SchemaError
 from multimap_kernel.view.figures import BLUE, GREY, ORANGE
@@ -48,7 +49,7 @@ def sensor_figure(ds: xr.Dataset, *, alpha: float = 0.05) -> Figure:
     limit = float(np.abs(ds["statistic"].values).max()) or 1.0
     kind = str(ds["statistic_kind"].values) if "statistic_kind" in ds.coords else ds.attrs.get("statistic_kind", "t")
     rows, columns = ds.sizes["condition"], ds.sizes["band"]
-    figure = Figure(figsize=(1.7 * columns + 1.4, 1.8 * rows + 0.7), layout="constrained")
+    figure = Figure(figsize=(max(1.7 * columns + 1.4, 4.6), 1.8 * rows + 0.7), layout="constrained")
     heads = figure.subplots(rows, columns, squeeze=False)
     for (row, column), axes in np.ndenumerate(heads):
         one = ds.isel(condition=row, band=column)
@@ -104,7 +105,9 @@ def pattern_figure(ds: xr.Dataset, *, region: str | None = None, alpha: float = 
     one = one.isel(channel=np.flatnonzero(usable))
     places, limit = _seen_from_above(one["position"].values), float(np.abs(one["pattern"].values).max()) or 1.0
     rows, columns = one.sizes["band"], one.sizes["lag"]
-    figure = Figure(figsize=(1.5 * columns + 1.8, 1.5 * rows + 1.0), layout="constrained")
+    # heads reach beyond their axes, and the labels with them
+    layout = ConstrainedLayoutEngine(rect=(0.02, 0.01, 0.97, 0.98))
+    figure = Figure(figsize=(max(1.5 * columns + 1.8, 5.2), 1.5 * rows + 1.0), layout=layout)
     heads = figure.subplots(rows, columns, squeeze=False)
     for (row, column), axes in np.ndenumerate(heads):
         here = one.isel(band=row, lag=column)
