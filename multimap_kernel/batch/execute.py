@@ -1,4 +1,4 @@
-"""The process that executes one notebook (``python -m multimap_kernel.batch.execute FOLDER``)."""
+"""The process that executes one notebook (``python -m multimap_kernel.batch.execute FOLDER PARENT``)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ LOG = logging.getLogger(__name__)
 WATCH_S = 1.0
 
 
-def main(folder: str) -> int:
+def main(folder: str, parent: int) -> int:
     """Execute the notebook in a folder in place, with the parameters of its ``run.json``; returns the exit code.
+
+    It ends with ``parent``, the process of the batch, whose number is given: asked for here, it would be another's
+    already if the batch was killed while this process was starting.
 
     The parameters reach the kernel as they stand in the JSON: "02" stays a string, which papermill's own ``-p`` makes
     a number.
@@ -30,7 +33,7 @@ def main(folder: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     record = RunRecord.load(folder)
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     try:
         papermill.execute_notebook(
             str(Path(folder, NOTEBOOK)),
@@ -67,4 +70,4 @@ def _follow_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

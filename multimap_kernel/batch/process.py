@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -68,7 +69,7 @@ def execute(
     -------
     How it ended.
     """
-    command = [sys.executable, "-m", "multimap_kernel.batch.execute", str(folder)]
+    command = [sys.executable, "-m", "multimap_kernel.batch.execute", str(folder), str(os.getpid())]
     with (folder / "log.txt").open("wb") as log:
         # a session of its own: Ctrl-C in the terminal reaches the batch only, which then ends its notebooks in order
         process = subprocess.Popen(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import fsspec
 import xarray as xr
 from jupyter_server.serverapp import list_running_servers
 
@@ -127,8 +128,8 @@ def show(
     link
         Another durable address to show instead; ``""`` for none.
     with_, expires
-        Who may open the link beside you, and how long; see `share`. A link is made when the store is known: on a hub,
-        in ``multimap lab``, or with ``MULTIMAP_STORE`` set.
+        Who may open the link beside you, and how long; see `share`. Without ``with_`` a link is made on a hub, and
+        elsewhere when the store of ``$MULTIMAP_STORE`` is there: a demonstration makes no store.
     **options
         ``series``, ``volumes``, ``picked``, ``port`` and ``backend`` of `multimap_kernel.view.embed.show`.
 
@@ -146,7 +147,8 @@ def show(
     some = isinstance(maps, xr.Dataset) or len(maps) > 0
     if link is None and some and os.environ.get("MULTIMAP_STORE") and (with_ or _is_served()):
         try:
-            link = share(maps, with_=with_, expires=expires, anatomy=anatomy).url
+            if with_ or SERVICE in os.environ or _has_store():
+                link = share(maps, with_=with_, expires=expires, anatomy=anatomy).url
         except SchemaError:
             raise
         except Exception as fault:
@@ -180,6 +182,12 @@ def revoke_link(identifier: str, *, store: str = "") -> Link:
 def _is_served() -> bool:
     """Whether something serves links here: the service of this hub, or the Lab of a machine without one."""
     return SERVICE in os.environ or "JUPYTERHUB_API_URL" not in os.environ
+
+
+def _has_store() -> bool:
+    """Whether the store of this environment is there; a link of maps that were only looked at never makes one."""
+    files, root = fsspec.core.url_to_fs(local_store(os.environ))
+    return bool(files.exists(root))
 
 
 def _where(store: str) -> Mapping[str, str]:

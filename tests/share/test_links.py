@@ -45,7 +45,8 @@ def test_share__lists_and_withdraws_and_gives_the_same_link_again(laptop):
     assert len(list((laptop / "shared").iterdir())) == 1  # the layers are stored once
 
 
-def test_show__in_a_batch_run_gives_the_picture_and_a_link():
+def test_show__in_a_batch_run_gives_the_picture_and_a_link(laptop):
+    laptop.mkdir()
     shown = mm.show(planted.activation())
     assert shown.link == mm.list_links()[0].url
     assert drawn(shown)
@@ -73,6 +74,11 @@ def test_show__draws_the_maps_when_records_cannot_be_written(laptop):
         mm.share(planted.activation())
 
 
+def test_show__makes_no_store(laptop):
+    assert mm.show(planted.activation()).link == ""
+    assert not laptop.exists()
+
+
 def test_show__without_a_store_writes_nothing(laptop, monkeypatch, tmp_path):
     monkeypatch.delenv("MULTIMAP_STORE")
     monkeypatch.chdir(tmp_path)
@@ -85,7 +91,8 @@ def test_show__tells_of_wrong_maps_before_it_tells_of_a_link():
         mm.show(planted.activation().drop_vars("affine"))
 
 
-def test_owner__is_a_number_when_the_machine_knows_no_name(monkeypatch):
+def test_owner__is_a_number_when_the_machine_knows_no_name(laptop, monkeypatch):
+    laptop.mkdir()
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
