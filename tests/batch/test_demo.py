@@ -131,6 +131,25 @@ def test_batch__executed_notebooks_keep_their_pictures_and_ask_for_no_network(de
         assert not re.search(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?:""", page)
 
 
+def test_batch__page_opened_without_network_shows_every_picture(demo, chromium, tmp_path):
+    folder = next(demo.store.glob("demo/runs/*/*/attempt-1"))
+    context = chromium.new_context(offline=True, viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((folder / "notebook.html").as_uri())
+    pictures = page.locator("img")
+    assert pictures.count() == len(list((folder / "pictures").iterdir())) >= 5
+    for number in range(pictures.count()):
+        pictures.nth(number).scroll_into_view_if_needed()
+        pictures.nth(number).screenshot(path=tmp_path / "picture.png")
+        pixels = imread(tmp_path / "picture.png")[..., :3].mean(-1)
+        assert pixels.shape[0] > 100
+        assert pixels.std() > 0.04, f"picture {number} is blank"
+    assert [url[:80] for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    context.close()
+
+
 @pytest.mark.parametrize("folder", ["raw", "derivative"])
 def test_bids_validator__finds_no_error(demo, folder):
     (maps,) = demo.store.glob("demo/sub-01/**/publish/*/data-*/maps")
