@@ -31,7 +31,8 @@ def study_quality(root: str, study: str, recipe: str = "default") -> pd.DataFram
     Returns
     -------
     One row per session (index ``session``), those that were excluded before they ever ran with NaN. Columns:
-    ``decision`` (accept, exclude, hold or empty) and ``reason``; ``verdict`` of the alignment, ``drift_ppm``,
+    ``decision`` (accept, exclude, hold or empty) and ``reason``; ``corrections`` in force, such as ``shift 0.004``;
+    ``verdict`` of the alignment, ``drift_ppm``,
     ``residual_ms`` (root mean square), ``missing_markers``, ``uncovered_volumes`` (without EEG);
     ``displacement_mm`` (mean framewise displacement) and ``moved_volumes`` (over 0.5 mm); ``tsnr`` (median over voxels
     of mean by standard deviation); ``gradient_residual`` (power at the multiples of the volume frequency by that
@@ -55,9 +56,11 @@ def study_quality(root: str, study: str, recipe: str = "default") -> pd.DataFram
 
 def _row(store: Store, session: str, recipe: str) -> Iterator[tuple[str, Any]]:
     yield "session", session
-    fate = [item for item in effective(history(store, session)) if item.action in {"accept", "exclude", "hold"}]
+    holds = effective(history(store, session))
+    fate = [item for item in holds if item.action in {"accept", "exclude", "hold"}]
     yield "decision", fate[-1].action if fate else ""
     yield "reason", fate[-1].reason if fate else ""
+    yield "corrections", ", ".join(f"{item.action} {item.value}".replace("_", " ") for item in holds if item.value)
     if recipe:
         tree = open_session(store.root, store.study, session, recipe)
         yield from _clocks(Alignment.from_json(tree["align"].attrs["alignment"]))

@@ -1,6 +1,8 @@
 """Runs that are killed: the next one resumes, gives the same result, and reads nothing half-written."""
 
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from interrupted import Killed, contents, finish
@@ -59,6 +61,21 @@ def test_run__second_time_computes_nothing(killed):
         runtime=mm.Runtime(store=str(killed.folder / "undisturbed")),
     )
     assert [result.computed for result in planned] == [0]
+
+
+def test_run__obeys_decisions_and_tells_them_in_the_report(killed, tmp_path):
+    assert killed.undisturbed
+    store = mm.Store(str(shutil.copytree(killed.folder / "undisturbed", tmp_path / "decided")), "killed")
+    session = mm.find_sessions(str(killed.folder / "bids"))[0].label
+    mm.decide(store, session, "bad_channel", value="Pz", reason="gel has dried")
+    mm.decide(store, session, "accept", reason="seen")
+    assert finish(killed.start(Path(store.root)))[1:] == ("done", 5)  # clean_eeg and what reads it
+    assert "Pz" not in mm.open_session(store.root, "killed", session)["map/sensor"]["channel"]
+    quality = mm.study_quality(store.root, "killed").loc[session]
+    assert (quality["decision"], quality["corrections"], quality["bad_channels"]) == ("accept", "bad channel Pz", 0)
+    pages = sorted(Path(store.root).rglob("report.html"), key=lambda path: path.stat().st_mtime)
+    told = ["gel has dried" in page.read_text(encoding="utf-8") for page in pages]
+    assert told == [False, True]
 
 
 def test_study_quality__tells_what_the_simulator_planted_and_what_people_decided(killed):
