@@ -8,12 +8,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SCIENCE = ("align", "eeg", "fmri", "fusion", "maps", "simulate", "pipeline/steps.py")
+RESTS_ON = {
+    "activation": ("maps",),
+    "kill": ("io", "pipeline"),
+    "faults": ("batch", "io", "pipeline"),
+    "evictions": ("batch", "io", "pipeline"),
+    "memory": (*SCIENCE, "compute", "io"),
+    "model": ("fusion", "simulate"),
+}
+"""Modules whose change asks for a part of the validation again; all of `SCIENCE` for any other."""
 
 
-def science_hash() -> str:
-    """Hash of the modules that make results; tables carry it, and ``make check`` tells when they are of other code."""
+def science_hash(table: str = "") -> str:
+    """Hash of the modules that a table rests on; it carries it, and ``make check`` tells when it is of other code."""
     total = hashlib.sha256()
-    for part in SCIENCE:
+    for part in RESTS_ON.get(table, SCIENCE):
         path = ROOT / "multimap_kernel" / part
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             total.update(file.read_bytes())
@@ -33,15 +42,15 @@ def heading(title: str, command: str) -> str:
 
 def stale() -> list[str]:
     """Sentences about the tables that stand for other code than what is checked out."""
-    now, sentences = science_hash(), []
+    sentences = []
     for path in sorted((ROOT / "tests/validate/results").glob("*.json")):
         kept = json.loads(path.read_text())
-        if kept["science"] != now:
+        if kept["science"] != science_hash(path.stem):
             again = f"validate.py {path.stem} measures it anew"
             sentences.append(f"VALIDATION.md: '{path.stem}' stands for commit {kept['commit']}; {again}")
     table = ROOT / "BENCHMARKS.md"
     made = re.search(r"at commit (\w+), science modules (\w+)", table.read_text()) if table.is_file() else None
-    if made and made[2] != now:
+    if made and made[2] != science_hash():
         sentences.append(f"BENCHMARKS.md stands for commit {made[1]}; make bench measures it anew")
     return sentences
 

@@ -81,11 +81,11 @@ def null(seed):
 def once(name, seed, make):
     """A seed's result: kept from an earlier run of the same code, or made now."""
     path = KEPT / f"{name}-{seed}.json"
-    if path.is_file() and json.loads(path.read_text())["science"] == science_hash():
+    if path.is_file() and json.loads(path.read_text())["science"] == science_hash("model"):
         return json.loads(path.read_text())["found"]
     found = make(seed)
     KEPT.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"science": science_hash(), "found": found}, default=float))
+    path.write_text(json.dumps({"science": science_hash("model"), "found": found}, default=float))
     print(f"model {name} {seed}: {json.dumps(found, default=float)[:300]}", flush=True)
     return found
 

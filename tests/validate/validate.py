@@ -180,7 +180,7 @@ PARTS = {
 def main() -> int:
     KEPT.mkdir(exist_ok=True)
     for name in [] if sys.argv[1:] == ["table"] else sys.argv[1:] or PARTS:
-        stands_for = {"commit": commit(), "science": science_hash()}
+        stands_for = {"commit": commit(), "science": science_hash(name)}
         kept = stands_for | {"rows": PARTS[name]()}
         (KEPT / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
     table = [
