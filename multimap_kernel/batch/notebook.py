@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,11 @@ def _drop_widgets(notebook: Any) -> None:
 def _link_pictures(notebook: Any, record: RunRecord) -> None:
     """Say under each picture how to come from it to the live viewer; the command works where the store can be read."""
     parameters = record.parameters
-    if not (parameters.get("study") and parameters.get("session")):
-        return
-    words = ["multimap", "show", "--study", parameters["study"], "--session", parameters["session"]]
+    if not (parameters.get("study") and (parameters.get("session") or parameters.get("bids"))):
+        return  # the notebook's own demonstration, whose store is gone
+    words = ["multimap", "show", "--study", parameters["study"]]
+    if session := parameters.get("session") or _of_study(notebook):
+        words += ["--session", session]
     if (name := record.recipe.get("name", "default")) != "default":
         words += ["--recipe-name", name]
     if parameters.get("store"):
@@ -123,6 +126,12 @@ def _link_pictures(notebook: Any, record: RunRecord) -> None:
         if _pictures(cell):
             data = {"text/html": line, "text/plain": f"live viewer: {command}"}
             cell.outputs.append(nbformat.v4.new_output("display_data", data=data))
+
+
+def _of_study(notebook: Any) -> str:
+    """``group`` for a notebook that asks for no session, as the maps of the whole study are called; else nothing."""
+    asked = [cell.source for cell in _code(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    return "" if any(re.search(r"^session\b", source, re.MULTILINE) for source in asked) else "group"
 
 
 def _code(notebook: Any) -> list[Any]:

@@ -7,25 +7,23 @@ from argparse import Namespace
 from rich.table import Column, Table
 
 from multimap_kernel.batch.records import RunRecord
+from multimap_kernel.console.chosen import choose_maps
 from multimap_kernel.console.screen import OUT
 from multimap_kernel.io.store import Store
-from multimap_kernel.pipeline import background, open_session, sessions_of
 from multimap_kernel.schema import InputError
 from multimap_kernel.share.links import list_links, revoke_link, share
 from multimap_kernel.share.opened import find_runs
 
 
 def link(store: Store, options: Namespace) -> int:
-    """Print a link to the maps of a session, or to an executed notebook."""
+    """Print a link to the maps of a session or the group, or to an executed notebook."""
     given = {"with_": options.with_, "expires": options.expires, "title": options.title}
     if options.run:
         made = share(_run(store, options.run), store=store.root, **given)
     else:
-        session = options.session or next((one for one, name in sessions_of(store) if name == options.recipe_name), "")
-        tree = open_session(store.root, store.study, session, options.recipe_name)
-        maps = [tree[f"map/{kind}"].to_dataset() for kind in ("activation", "coupling") if kind in tree["map"].children]
-        anatomy = background(maps[0], tree["realign"].to_dataset())
-        made = share(maps, anatomy=anatomy, store=store.root, **{**given, "title": options.title or session})
+        chosen = choose_maps(store, options.session, options.recipe_name)
+        told = {**given, "title": options.title or chosen.label}
+        made = share(chosen.maps, anatomy=chosen.anatomy, store=store.root, **told)
     OUT.print(f"[bold]{made.url}[/bold]", soft_wrap=True)
     people = ", ".join([*(f"group {one}" for one in made.groups), *made.users]) or "nobody else"
     OUT.print(f"for you and {people}, until {made.expires[:10]}; withdraw it: multimap link --revoke {made.identifier}")

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
+from multimap_kernel.console.chosen import GROUP, choose_maps
 from multimap_kernel.console.screen import OUT
 from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store
-from multimap_kernel.pipeline import background, open_session, sessions_of
-from multimap_kernel.schema import InputError
 from multimap_kernel.view.layers import map_layers
 from multimap_kernel.view.serving import serve, wait_for_interrupt
 from multimap_kernel.view.volumes import make_volumes
@@ -23,18 +22,16 @@ EXTENSION = "multimap_kernel.share.extension"
 
 
 def show(store: Store, session: str, recipe: str, port: int) -> int:
-    """Serve the maps of a session on loopback until Ctrl-C."""
-    session = session or next((label for label, name in sessions_of(store) if name == recipe), "")
-    if not session:
-        raise InputError(
-            f"study {store.study!r} in {store.root} must hold a finished session, found none; run it first"
-        )
-    tree = open_session(store.root, store.study, session, recipe)
-    maps = [tree[f"map/{kind}"].to_dataset() for kind in ("activation", "coupling") if kind in tree["map"].children]
-    layers = map_layers(maps, anatomy=background(maps[0], tree["realign"].to_dataset()))
-    series = tree["features"].to_dataset().assign(prediction=tree["fuse"]["prediction"])
-    _, url = serve(layers, series=series, volumes=make_volumes(tree["normalise"].to_dataset()), port=port)
-    OUT.print(f"{session}: [bold]{url}[/bold]\nCtrl-C ends it", soft_wrap=True)
+    """Serve the maps of a session, or of the group, on loopback until Ctrl-C."""
+    chosen = choose_maps(store, session, recipe)
+    layers = map_layers(chosen.maps, anatomy=chosen.anatomy)
+    if chosen.label == GROUP:
+        _, url = serve(layers, port=port)
+    else:
+        tree = chosen.tree
+        series = tree["features"].to_dataset().assign(prediction=tree["fuse"]["prediction"])
+        _, url = serve(layers, series=series, volumes=make_volumes(tree["normalise"].to_dataset()), port=port)
+    OUT.print(f"{chosen.label}: [bold]{url}[/bold]\nCtrl-C ends it", soft_wrap=True)
     wait_for_interrupt()
     return 0
 
