@@ -54,6 +54,7 @@ _HOME = {
     "card": "fusion.card",
     "smooth": "maps.smoothing",
     "activation_map": "maps.glm",
+    "subject_map": "maps.subject",
     "coupling_map": "maps.coupling",
     "sensor_map": "maps.sensors",
     "evoked_map": "maps.evoked",

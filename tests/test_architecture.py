@@ -38,7 +38,7 @@ def test_facade__name_is_there_and_documented(name):
 VERBS = (
     "estimate_alignment apply_alignment correct_timing realign remove_gradient_artifact decimate remove_pulse_artifact "
     "clean normalise confounds spectrum average_volume carpet band_power series fit smooth "
-    "activation_map coupling_map sensor_map group_map fixed_effects pattern_map"
+    "activation_map subject_map coupling_map sensor_map group_map fixed_effects pattern_map"
 ).split()
 
 

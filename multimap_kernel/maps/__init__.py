@@ -8,6 +8,7 @@ from multimap_kernel.maps.inference import critical_value
 from multimap_kernel.maps.members import fixed_effects, stack_maps
 from multimap_kernel.maps.sensors import sensor_map
 from multimap_kernel.maps.smoothing import smooth
+from multimap_kernel.maps.subject import subject_map
 
 __all__ = [
     "activation_map",
@@ -19,4 +20,5 @@ __all__ = [
     "sensor_map",
     "smooth",
     "stack_maps",
+    "subject_map",
 ]

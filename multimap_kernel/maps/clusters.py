@@ -41,21 +41,24 @@ def cluster_p(signs: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Parameters
     ----------
-    signs : (1 + member, voxel)
-        Of `beyond`: the real map first, then its null.
+    signs : (map, 1 + member, voxel)
+        Of `beyond`: each real map first, then its null. All maps are one family.
     mask : (z, y, x)
         Where the voxels lie.
 
     Returns
     -------
-    p (voxel,), float32, corrected for the family: 1 outside clusters; and the largest size of each member (member,).
+    p (map, voxel), float32, corrected for the family: 1 outside clusters; and the largest size of each member
+    (member,).
 
     References
     ----------
     Nichols & Holmes (2002), Hum Brain Mapp 15:1. Eklund et al. (2016), PNAS 113:7900, for the height of .001.
     """
-    size = _sizes(signs[0], mask)
-    largest = np.array([_sizes(one, mask).max(initial=0) for one in signs[1:]], np.float64)
+    size = np.array([_sizes(one[0], mask) for one in signs])
+    largest = np.array([[_sizes(member, mask).max(initial=0) for member in one[1:]] for one in signs], np.float64).max(
+        axis=0
+    )
     p = family_wise_p(size, largest)
     return np.where(size > 0, p, np.float32(1.0)).astype(np.float32), largest
 

@@ -14,7 +14,7 @@ from multimap_kernel.maps.clusters import height_of
 from multimap_kernel.maps.design import Contrasts, Design, contrast_labels, make_design
 from multimap_kernel.maps.inference import describe_null, judge, normal_score, student
 from multimap_kernel.maps.joint import gain_over_design
-from multimap_kernel.maps.moved import METHODS, Null, Plan, make_plan
+from multimap_kernel.maps.moved import Null, Plan, Together, make_plan
 from multimap_kernel.maps.prewhitening import fit_ar1, permute
 from multimap_kernel.maps.shifts import BINS
 from multimap_kernel.schema import InputError, annotate, require
@@ -117,7 +117,7 @@ def activation_map(
                 for name, one in gain.items()
             }
         )
-    return _dataset(ds, maps, labels, modalities, lazy)
+    return map_dataset(ds, maps, labels, modalities, lazy)
 
 
 def _bold(
@@ -127,7 +127,7 @@ def _bold(
     gives: dict[str, Shape] = dict.fromkeys(("z", "effect", "effect_variance", "r"), ((count,), np.float32))
     gives |= _null_shapes(count, members, clusters) | {"mean": ((1,), np.float64)}
     got = per_block(lazy, _bold_block, ds["series"].data, design, weights, plan, noise, members, gives=gives)
-    maps = _judged(ds, got, plan, members, "z", lazy)
+    maps = judged_maps(ds, got, plan, members, "z", lazy)
     return maps | {name: got[name] for name in ("effect", "effect_variance")} | {"statistic": got["z"]}, got["mean"]
 
 
@@ -164,7 +164,7 @@ def _permuted(data: np.ndarray, noise: str, plan: Plan, members: int) -> dict[st
     return {"r": r, "maximum_block": maximum, "counts_block": counts, "signs": signs}
 
 
-def _judged(
+def judged_maps(
     ds: xr.Dataset, got: dict[str, Array], plan: Any, members: int, kind: Literal["z", "t"], lazy: bool
 ) -> dict[str, Array]:
     """p, q and null of each contrast, and the statistic as t."""
@@ -181,12 +181,12 @@ def _judged(
 
 def _cluster_p(signs: np.ndarray, r: np.ndarray, mask: np.ndarray, plan: Plan) -> np.ndarray:
     """Of each contrast (contrast, voxel), NaN where r is; a plan may have fewer members than were asked for."""
-    own = [one[: len(moved.rows)] for one, moved in zip(signs, plan.moved, strict=True)]
-    return np.where(np.isnan(r), np.nan, np.array([largest_cluster_p(one, mask)[0] for one in own]))
+    own = [one[None, : len(moved.rows)] for one, moved in zip(signs, plan.moved, strict=True)]
+    return np.where(np.isnan(r), np.nan, np.concatenate([largest_cluster_p(one, mask)[0] for one in own]))
 
 
 def _judge(
-    r: np.ndarray, maximum: np.ndarray, counts: np.ndarray, plan: Plan, kind: Literal["z", "t"]
+    r: np.ndarray, maximum: np.ndarray, counts: np.ndarray, plan: Plan | Together, kind: Literal["z", "t"]
 ) -> dict[str, np.ndarray]:
     degrees = plan.degrees
     null = student(maximum, degrees)
@@ -194,8 +194,8 @@ def _judge(
     return judge(r, maximum, counts) | {"statistic": student(r, degrees), "null_maximum": null}
 
 
-def _describe(maximum: np.ndarray, plan: Plan) -> str:
-    method = f"largest |t| over the voxels of the mask; {METHODS[plan.way]}"
+def _describe(maximum: np.ndarray, plan: Plan | Together) -> str:
+    method = f"largest |t| over the voxels of the mask; {plan.told}"
     return describe_null(method, int(np.isfinite(maximum[0]).sum()), plan.seed)
 
 
@@ -206,7 +206,7 @@ def _eeg(
     gives |= _null_shapes(count, members, clusters)
     got = per_block(lazy, _eeg_block, ds["prediction"].data, plan, members, gives=gives)
     unknown = np.full(got["r"].shape, np.nan, np.float32)
-    return _judged(ds, got, plan, members, "t", lazy) | {
+    return judged_maps(ds, got, plan, members, "t", lazy) | {
         "effect": 100 * got["estimate"] / mean,
         "effect_variance": unknown,
     }
@@ -217,9 +217,10 @@ def _eeg_block(prediction: np.ndarray, plan: Plan, members: int) -> dict[str, np
     return _permuted(data, "ols", plan, members) | {"estimate": plan.direction @ (data - data.mean(axis=0))}
 
 
-def _dataset(
+def map_dataset(
     ds: xr.Dataset, maps: list[dict[str, Array]], labels: tuple[str, ...], modalities: tuple[str, ...], lazy: bool
 ) -> xr.Dataset:
+    """Put the maps of each modality, by name (condition, voxel), on the grid of the mask."""
     together = da.stack if lazy else np.stack
     grid = ("condition", "modality", "z", "y", "x")
     out = xr.Dataset({"mask": ds["mask"]}, attrs={"space": ds.attrs.get("space", "native")})

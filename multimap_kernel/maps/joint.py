@@ -98,7 +98,7 @@ def _plan(design: Design, covered: np.ndarray, way: str, step: float, permutatio
     if way == "phase":
         phases = random_phases(count, permutations, seed)
     else:
-        shifts = np.r_[0, distinct_shifts(count, step, seed)[:permutations]]
+        shifts = np.r_[0, distinct_shifts(count, step, seed, permutations)]
         phases = -2 * np.pi * shifts[:, None] * np.arange(count // 2 + 1)[None] / count
     nuisance = basis(design.nuisance[covered])
     explained = basis(np.column_stack([design.task[covered], nuisance]))

@@ -55,7 +55,7 @@ def stack_maps(
     affines = {name: affine_matrix(ds) for name, ds in maps.items()}
     first, *others = parts
     for name in others:
-        _check_same_grid((first, parts[first], affines[first]), (name, parts[name], affines[name]))
+        check_same_grid((first, parts[first], affines[first]), (name, parts[name], affines[name]))
     common = [name for name in _KEPT if all(name in ds for ds in parts.values())]
     stacked: xr.Dataset = xr.concat(
         [ds[common] for ds in parts.values()], pd.Index(list(parts), name=dim), join="outer", coords="minimal",
@@ -83,11 +83,16 @@ def _effects(name: str, ds: xr.Dataset) -> xr.Dataset:
 Named = tuple[str, xr.Dataset, np.ndarray]
 
 
-def _check_same_grid(one: Named, other: Named) -> None:
-    told = [
-        f"{tuple(ds.sizes[axis] for axis in GRID)} in {ds.attrs['space']} for {name}" for name, ds, _ in (one, other)
-    ]
-    places = [(*(ds.sizes[axis] for axis in GRID), ds.attrs["space"]) for _, ds, _ in (one, other)]
+def check_same_grid(one: Named, other: Named) -> None:
+    """Check that two maps or runs lie on one grid; ``Named`` is a name, a Dataset with the grid, and its affine.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+    """
+    places = [(*(ds.sizes[axis] for axis in GRID), ds.attrs.get("space", "native")) for _, ds, _ in (one, other)]
+    told = [f"{place[:-1]} in {place[-1]} for {name}" for place, (name, *_) in zip(places, (one, other), strict=True)]
     if places[0] != places[1] or not np.allclose(one[2], other[2], atol=_TOLERANCE_MM):
         raise InputError(
             f"maps must lie on one grid to be put together, found {told[0]} and {told[1]}, or different affines; run "

@@ -70,9 +70,19 @@ class Plan:
     cluster_p: float | None = None
 
     @property
+    def told(self) -> str:
+        """How the designs are moved, in words."""
+        return METHODS[self.way]
+
+    @property
     def degrees(self) -> np.ndarray:
         """Degrees of freedom of each contrast's t (contrast, 1)."""
         return np.array([[len(one.others) - basis(one.others).shape[1] - 1] for one in self.moved])
+
+    @property
+    def estimable(self) -> np.ndarray:
+        """Whether each contrast can be told from the rest (contrast, 1)."""
+        return np.array([[one.estimable] for one in self.moved])
 
     @property
     def direction(self) -> np.ndarray:
@@ -85,6 +95,35 @@ class Plan:
         return np.array(rows, np.float32)
 
 
+@dataclass(frozen=True)
+class Together:
+    """How the contrasts of several runs are tested as one.
+
+    Parameters
+    ----------
+    plans
+        Of each run; all have the same contrasts.
+    dealt : (member, run)
+        Which member of each run's null stands in a member of the whole, from 1.
+    seed
+        Of the null.
+    """
+
+    plans: tuple[Plan, ...]
+    dealt: np.ndarray
+    seed: int
+
+    @property
+    def told(self) -> str:
+        """How the designs are moved, in words."""
+        return f"{self.plans[0].told}, each of {len(self.plans)} runs by itself"
+
+    @property
+    def degrees(self) -> np.ndarray:
+        """Degrees of freedom of each contrast's t (contrast, 1), of the runs that it can be told in."""
+        return np.asarray(np.sum([plan.degrees * plan.estimable for plan in self.plans], axis=0))
+
+
 def make_plan(
     design: Design, weights: np.ndarray, kept: np.ndarray, step: float, null: Null, permutations: int, seed: int,
     cluster_p: float | None,
@@ -93,6 +132,20 @@ def make_plan(
     way = choose_way(null, design, weights, kept, step)
     moved = move(design, weights, kept, way, step=step, permutations=permutations, seed=seed)
     return Plan(kept, way, moved, seed, cluster_p)
+
+
+def put_together(plans: tuple[Plan, ...], permutations: int, seed: int) -> Together:
+    """Deal out the members of the nulls of runs, each run for itself; no two members of the whole are alike."""
+    sizes = [len(plan.moved[0].rows) - 1 for plan in plans]
+    every = float(np.prod(np.asarray(sizes, float)))
+    random = np.random.default_rng(seed)
+    if every <= 4 * permutations:
+        numbers = random.permutation(int(every))[:permutations]
+        dealt = np.stack(np.unravel_index(np.sort(numbers), sizes), axis=1)
+    else:  # so many that two in a row are rarely alike
+        drawn = random.integers(0, sizes, (4 * permutations, len(sizes)))
+        dealt = drawn[np.sort(np.unique(drawn, axis=0, return_index=True)[1])][:permutations]
+    return Together(plans, 1 + dealt, seed)
 
 
 def choose_way(null: Null, design: Design, weights: np.ndarray, kept: np.ndarray, step: float) -> Way:
@@ -150,7 +203,7 @@ def move(
         If a design that shall be moved in blocks has none.
     """
     dealt = _dealt(design, permutations, seed) if way == "block" else np.empty(0)
-    shifts = distinct_shifts(int(kept.sum()), step, seed)[:permutations]
+    shifts = distinct_shifts(int(kept.sum()), step, seed, permutations)
     made = []
     for weight in weights:
         target, others = design.split(weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numba
 import numpy as np
 
@@ -201,6 +203,52 @@ def permute(
     signs = np.zeros((len(rows), series.shape[1]), np.int8)
     r = np.full(series.shape[1], np.nan, np.float32)
     maximum, counts = np.zeros(len(rows) - 1, np.float32), np.zeros(BINS, np.int64)
+    for own, white, rho in _alike(series, others, noise):
+        nuisance = basis(_whiten(others, rho))
+        data = unit_rest(white, nuisance)
+        moved = scaled(_whiten(rows.T, rho).T[None], nuisance)
+        found = strongest(moved, data)
+        if np.isfinite(height):
+            signs[:, own] = beyond(moved[0] @ data, height)
+        r[own] = found.best
+        maximum, counts = np.maximum(maximum, found.maximum), counts + found.counts
+    return r, maximum, counts, signs
+
+
+def score(series: np.ndarray, rows: np.ndarray, others: np.ndarray, noise: str) -> tuple[np.ndarray, np.ndarray]:
+    """Score and information of a regressor and of each member of its null, which add up over independent runs.
+
+    On prewhitened data as in `permute`, in units of the noise: their ratio is the estimate of least squares, one over
+    the information its variance, and the score over the root of the information its t. Those of several runs, summed,
+    give the same of the model of all runs in which each has its own nuisance and noise.
+
+    Parameters
+    ----------
+    series, rows, others, noise
+        As for `permute`.
+
+    Returns
+    -------
+    Two arrays (1 + member, voxel), float32; NaN for voxels that are constant or hold NaN.
+
+    References
+    ----------
+    Worsley et al. (2002), NeuroImage 15:1, section on combining runs.
+    """
+    found = np.full((2, len(rows), series.shape[1]), np.nan, np.float32)
+    for own, white, rho in _alike(series, others, noise):
+        nuisance = basis(_whiten(others, rho))
+        data, freedom = unit_rest(white, nuisance), max(len(white) - nuisance.shape[1] - 1, 1)
+        deviation = np.einsum("ij,ij->j", white, data) / np.sqrt(freedom)
+        moved = _whiten(rows.T, rho).T
+        moved -= moved @ nuisance @ nuisance.T
+        found[0][:, own] = (moved.astype(np.float32) @ data) * np.sqrt(freedom) / deviation
+        found[1][:, own] = np.einsum("ij,ij->i", moved, moved)[:, None] / deviation**2
+    return found[0], found[1]
+
+
+def _alike(series: np.ndarray, others: np.ndarray, noise: str) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """Voxels that are prewhitened together: their places, their white series (time, voxel), their autocorrelation."""
     centred = (series - series.mean(axis=0, dtype=np.float64)).astype(np.float32)
     rho = (
         _autocorrelation(centred, others) if noise == "ar1" else np.where(centred.any(axis=0), 0.0 * centred[0], np.nan)
@@ -208,15 +256,7 @@ def permute(
     rounded = np.where(np.isfinite(rho), np.round(rho / RHO_STEP), np.nan)
     for place in np.unique(rounded[np.isfinite(rounded)]):
         own, value = np.flatnonzero(rounded == place), float(np.clip(place * RHO_STEP, -0.98, 0.98))
-        nuisance = basis(_whiten(others, value))
-        data = unit_rest(_whiten(centred[:, own], value).astype(np.float32), nuisance)
-        moved = scaled(_whiten(rows.T, value).T[None], nuisance)
-        found = strongest(moved, data)
-        if np.isfinite(height):
-            signs[:, own] = beyond(moved[0] @ data, height)
-        r[own] = found.best
-        maximum, counts = np.maximum(maximum, found.maximum), counts + found.counts
-    return r, maximum, counts, signs
+        yield own, _whiten(centred[:, own], value).astype(np.float32), value
 
 
 def _whiten(values: np.ndarray, rho: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 EXCLUSION_S = 30.0
 """Shifts nearer to zero than this still carry the effect, through the haemodynamic response and slow fluctuation."""
 MEMBERS = 299
-"""A longer run has more distinct shifts; that many are enough for p = 1/300."""
+"""A longer run has more distinct shifts; that many are enough for p = 1/300, unless more are asked for."""
 SURROGATES = 199
 """Phase-randomised members of a null; the smallest p is 1/200 for a run of any length."""
 BINS = 4096
@@ -18,7 +18,7 @@ BINS = 4096
 _TOGETHER = 1024  # voxels in one product: 9 600 rows (32 channels, 300 members) x 1 024 floats are 39 MB
 
 
-def distinct_shifts(count: int, step_s: float, seed: int) -> np.ndarray:
+def distinct_shifts(count: int, step_s: float, seed: int, limit: int = MEMBERS) -> np.ndarray:
     """List the circular shifts of a run that may serve as null, each once.
 
     Parameters
@@ -28,7 +28,9 @@ def distinct_shifts(count: int, step_s: float, seed: int) -> np.ndarray:
     step_s
         Time from sample to sample, s.
     seed
-        Chooses which `MEMBERS` shifts are taken, without repetition, where there are more.
+        Chooses which shifts are taken, without repetition, where there are more.
+    limit
+        Largest number of them.
 
     Returns
     -------
@@ -37,8 +39,8 @@ def distinct_shifts(count: int, step_s: float, seed: int) -> np.ndarray:
     """
     excluded = int(np.ceil(EXCLUSION_S / step_s - 1e-9))
     shifts = np.arange(excluded, count - excluded + 1)
-    if shifts.size > MEMBERS:
-        shifts = np.sort(np.random.default_rng(seed).choice(shifts, MEMBERS, replace=False))
+    if shifts.size > limit:
+        shifts = np.sort(np.random.default_rng(seed).choice(shifts, limit, replace=False))
     return shifts
 
 

@@ -274,7 +274,7 @@ STEPS: tuple[Step, ...] = (
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
         ("map",),
-        version=3,
+        version=4,
         libraries=("numpy", "scipy", "nilearn"),
     ),
     Step(

@@ -28,17 +28,25 @@ def test_cluster_p__counts_voxels_that_touch_and_have_one_sign():
         signs((1, 1, 1, 1), (1, 1, 2, 1), (1, 1, 3, 1)),
         signs((1, 1, 1, 1), (1, 1, 2, -1)),
     ]
-    p, largest = cluster_p(np.array([real, *null]), MASK)
+    p, largest = cluster_p(np.array([[real, *null]]), MASK)
     assert largest.tolist() == [0, 1, 3, 1]
     found = np.ones(MASK.shape)
     found[0, 0, 0] = found[0, 0, 1] = found[0, 1, 2] = 2 / 5
     found[0, 2, 2] = found[2, 3, 4] = 4 / 5
-    np.testing.assert_allclose(p, found[MASK], rtol=1e-6)
+    np.testing.assert_allclose(p, found[MASK][None], rtol=1e-6)
 
 
 def test_cluster_p__corners_do_not_touch():
-    p, _ = cluster_p(np.array([signs((0, 0, 0, 1), (1, 1, 1, 1)), signs((0, 0, 0, 1), (0, 0, 1, 1))]), MASK)
-    assert p[0] == 1.0  # one voxel each, and the null had two
+    p, _ = cluster_p(np.array([[signs((0, 0, 0, 1), (1, 1, 1, 1)), signs((0, 0, 0, 1), (0, 0, 1, 1))]]), MASK)
+    assert p[0, 0] == 1.0  # one voxel each, and the null had two
+
+
+def test_cluster_p__maps_of_one_family_share_their_largest():
+    one = [signs((0, 0, 0, 1)), signs(), signs((1, 1, 1, 1))]
+    other = [signs((2, 2, 2, -1), (2, 2, 3, -1)), signs((1, 1, 1, 1), (1, 1, 2, 1)), signs()]
+    p, largest = cluster_p(np.array([one, other]), MASK)
+    assert largest.tolist() == [2, 1]
+    assert p.min(axis=1) == pytest.approx([1.0, 2 / 3])
 
 
 def test_height_of__is_the_correlation_of_that_p():
