@@ -167,6 +167,9 @@ class Group(_Part):
     task: str = Field("", description="only sessions of this task; a study of one task needs none")
     permutations: int = Field(999, ge=19, description="largest number of sign flips or labellings")
     coverage: float = Field(1.0, gt=0, le=1, description="share of the members that a voxel must have")
+    cluster_p: float | None = Field(
+        None, gt=0, le=0.05, description="as of map: adds the family-wise p of clusters of voxels"
+    )
     seed: int = 0
 
     @model_validator(mode="after")

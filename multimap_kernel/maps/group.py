@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from multimap_kernel.maps.blocks import Array, Shape, array, as_text, call, is_lazy, per_block
+from multimap_kernel.maps.clusters import beyond, height_of
+from multimap_kernel.maps.clusters import cluster_p as largest_cluster_p
 from multimap_kernel.maps.flips import count_flips, count_labellings, relabellings, sign_flips
 from multimap_kernel.maps.inference import describe_null, false_discovery_rate, family_wise_p, pooled_p
 from multimap_kernel.maps.members import GRID, Test, choose_members
@@ -31,6 +33,7 @@ def group_map(
     permutations: int = 999,
     coverage: float = 1.0,
     family: tuple[str, ...] = (),
+    cluster_p: float | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Map what members of a study have in common, or where two groups of them differ.
@@ -59,15 +62,20 @@ def group_map(
     family
         Dimensions whose maps are one family with the voxels, such as ``band`` and ``lag``; every other map is a family
         of its own.
+    cluster_p
+        Uncorrected p beyond which voxels that touch are a cluster, such as .001; adds ``p_cluster``. Holds (1 + member,
+        voxel) signs of each map, one byte each.
     seed
         Of the draw, where there are more members of the null than are taken.
 
     Returns
     -------
     ``statistic`` (t), ``effect`` (mean, or difference of means, in units of the input), ``p_fwe``, ``q_fdr (..., z, y,
-    x)`` float32, NaN where not tested; ``n (..., z, y, x)`` int16: members (pairs) that have the voxel; ``mask (z, y,
-    x)``: tested in any map; ``null_maximum (..., permutation)``: the largest ``|t|`` of each, without the dimensions
-    of ``family``; coordinates ``statistic_kind``, ``null`` and ``affine``, attribute ``members``.
+    x)`` float32, NaN where not tested; if asked for, ``p_cluster`` of the same form: p of the cluster that the voxel
+    belongs to, by the largest of the family, 1 where it belongs to none; ``n (..., z, y, x)`` int16: members (pairs)
+    that have the voxel; ``mask (z, y, x)``: tested in any map; ``null_maximum (..., permutation)``: the largest ``|t|``
+    of each, without the dimensions of ``family``; coordinates ``statistic_kind``, ``null`` and ``affine``; attribute
+    ``members``.
 
     Raises
     ------
@@ -90,10 +98,12 @@ def group_map(
     values = effect.data.reshape(effect.shape[0], maps, voxels)
     members = min(permutations, _distinct(is_first, effect.sizes["member"]))
     present = (da if lazy else np).isfinite(values).any(axis=2)
-    plan = call(lazy, _plan, present, families, is_first, permutations, coverage, seed)
+    plan = call(lazy, _plan, present, families, is_first, permutations, coverage, seed, cluster_p)
     gives: dict[str, Shape] = dict.fromkeys(("r", "effect"), ((maps,), np.float32))
     gives |= {"n": ((maps,), np.int16), "maximum_block": ((maps, members), np.float32)}
     gives["counts_block"] = ((maps, BINS), np.int64)
+    if cluster_p is not None:
+        gives["signs"] = ((maps, 1 + members), np.int8)
     got = per_block(lazy, _test_block, values, plan, members, gives=gives)
     maximum, counts = got["maximum_block"].max(axis=-1), got["counts_block"].sum(axis=-1)
     judged = call(lazy, _judge, got["r"], maximum, counts, plan)
@@ -101,6 +111,9 @@ def group_map(
     shapes["null_maximum"] = (families.max() + 1, members)
     out = {name: array(judged[name], each, np.float32) for name, each in shapes.items()}
     out |= {"effect": got["effect"], "n": got["n"]}
+    if cluster_p is not None:
+        judged = call(lazy, _cluster_p, got["signs"], got["r"], effect.shape[-3:], families)
+        out["p_cluster"] = array(judged, (maps, voxels), np.float32)
     null = as_text(call(lazy, _describe, maximum, test, family, seed))
     return _dataset(ds, effect, out, family, null, names)
 
@@ -143,13 +156,16 @@ def _distinct(is_first: np.ndarray | None, members: int) -> int:
 
 @dataclass(frozen=True)
 class _Plan:
-    """For each map: rows of the null (1 + permutation, member), the real one first; members that a voxel needs."""
+    """For each map: rows of the null (1 + permutation, member), the real one first; members that a voxel needs; the
+    correlation from which on a voxel belongs to a cluster (map,), infinite if none is asked for.
+    """
 
     rows: list[np.ndarray]
     needed: list[int]
     families: np.ndarray
     is_first: np.ndarray | None
     degrees: np.ndarray
+    heights: np.ndarray
 
     @property
     def estimated(self) -> int:
@@ -164,6 +180,7 @@ def _plan(
     permutations: int,
     coverage: float,
     seed: int,
+    cluster_p: float | None,
 ) -> _Plan:
     """A member that lacks a map altogether has no part in its null; ``present`` is (member, map)."""
     if any(
@@ -185,7 +202,8 @@ def _plan(
         rows.append(full)
         needed.append(max(int(np.ceil(coverage * len(there) - 1e-9)), 3) if made.size else len(one) + 1)
         degrees.append(max(len(there) - estimated, 1))
-    return _Plan(rows, needed, families, is_first, np.array(degrees)[:, None])
+    heights = np.array([height_of(cluster_p, own) if cluster_p else np.inf for own in degrees])
+    return _Plan(rows, needed, families, is_first, np.array(degrees)[:, None], heights)
 
 
 def _test_block(values: np.ndarray, plan: _Plan, members: int) -> dict[str, np.ndarray]:
@@ -195,6 +213,7 @@ def _test_block(values: np.ndarray, plan: _Plan, members: int) -> dict[str, np.n
     got["n"] = np.isfinite(values).sum(axis=0).astype(np.int16)
     got["maximum_block"] = np.full((maps, members, 1), np.nan, np.float32)
     got["counts_block"] = np.zeros((maps, BINS, 1), np.int64)
+    got["signs"] = np.zeros((maps, 1 + members if np.isfinite(plan.heights).any() else 0, voxels), np.int8)
     for number, rows in enumerate(plan.rows):
         maximum = np.zeros(len(rows) - 1, np.float32)
         columns = np.flatnonzero(_testable(values[:, number], plan, number))
@@ -204,6 +223,8 @@ def _test_block(values: np.ndarray, plan: _Plan, members: int) -> dict[str, np.n
             best, chosen = np.full(part.size, np.nan, np.float32), np.full(part.size, -1, np.int16)
             reduce_strongest(r[None], best, chosen, maximum, got["counts_block"][number, :, 0])
             got["r"][number, part], got["effect"][number, part] = best, effect
+            if got["signs"].size:
+                got["signs"][number, : len(rows), part] = beyond(r, plan.heights[number]).T
         got["maximum_block"][number, : maximum.size, 0] = maximum
     return got
 
@@ -264,6 +285,15 @@ def _judge(r: np.ndarray, maximum: np.ndarray, counts: np.ndarray, plan: _Plan) 
     }
 
 
+def _cluster_p(signs: np.ndarray, r: np.ndarray, grid: tuple[int, ...], families: np.ndarray) -> np.ndarray:
+    """P (map, voxel) of clusters on the whole grid, NaN where not tested; maps of a family share their largest."""
+    p, everywhere = np.empty_like(r), np.ones(grid, bool)
+    for family in range(int(families.max()) + 1):
+        own = families == family
+        p[own] = largest_cluster_p(signs[own], everywhere)[0]
+    return np.where(np.isnan(r), np.nan, p)
+
+
 def _t(r: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     return np.asarray(r * np.sqrt(degrees / np.maximum(1 - r.astype(np.float64) ** 2, 1e-12)))
 
@@ -284,7 +314,8 @@ def _dataset(
     dims = [str(dim) for dim in effect.dims[1:-3]]
     shape = effect.shape[1:]
     out = xr.Dataset(attrs={"space": ds.attrs.get("space", "native"), "members": names})
-    for name in ("statistic", "effect", "p_fwe", "q_fdr", "n"):
+    known = ("statistic", "effect", "p_fwe", "q_fdr", "p_cluster", "n")
+    for name in (name for name in known if name in maps):
         out[name] = annotate(xr.DataArray(maps[name].reshape(shape), dims=(*dims, *GRID)), name)
     out["effect"].attrs["units"] = effect.attrs.get("units", "1")
     out["mask"] = annotate(out["statistic"].notnull().any(dims), "mask")

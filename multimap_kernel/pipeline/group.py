@@ -189,6 +189,7 @@ def make_group_maps(inputs: GroupInputs) -> Product:
             permutations=options.permutations,
             coverage=options.coverage,
             family=("band", "lag") if kind == "coupling" else (),
+            cluster_p=options.cluster_p,
             seed=options.seed,
         ).compute()
         groups[kind] = _with_lag(maps) if kind == "coupling" else maps

@@ -6,45 +6,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from analysis import auc
+from group_study import SHAPE, in_groups, in_pairs, study, with_holes
 from lazy import max_computes
 from nilearn.mass_univariate import permuted_ols
-from scipy import ndimage, stats
+from scipy import stats
 
 from multimap_kernel.maps import group_map
-from multimap_kernel.schema import InputError, SchemaError, affine_coordinate
-
-SHAPE = (6, 8, 9)
-
-
-def study(seed, members=12, *, shape=SHAPE, planted=0.0, conditions=("a",)):
-    """Smooth noise of each member, of another size for each; the first z plane carries the planted effect."""
-    random = np.random.default_rng(seed)
-    noise = ndimage.gaussian_filter(random.standard_normal((members, len(conditions), 1, *shape)), (0, 0, 0, 1, 1, 1))
-    noise *= random.uniform(0.5, 2, (members, 1, 1, 1, 1, 1)) / noise.std()
-    noise[..., 0, :, :] += planted
-    coordinates = {
-        "member": [f"{number:02d}" for number in range(members)],
-        "condition": list(conditions),
-        "modality": ["bold"],
-        "affine": affine_coordinate(np.eye(4)),
-    }
-    dims = ("member", "condition", "modality", "z", "y", "x")
-    return xr.Dataset({"effect": (dims, noise.astype(np.float32))}, coordinates, {"space": "native"})
-
-
-def with_holes(ds, seed=0, share=0.1):
-    return ds.where(np.random.default_rng(seed).uniform(size=ds["effect"].shape) > share)
-
-
-def in_groups(ds, first=5):
-    size = ds.sizes["member"]
-    return ds.assign_coords(group=("member", ["old"] * first + ["young"] * (size - first)))
-
-
-def in_pairs(ds):
-    size = ds.sizes["member"] // 2
-    who = [f"s{number}" for number in range(size)]
-    return ds.assign_coords(group=("member", ["pre"] * size + ["post"] * size), subject=("member", who + who[::-1]))
+from multimap_kernel.schema import InputError, SchemaError
 
 
 def test_group_map__one_sample_agrees_with_scipy():
@@ -119,6 +87,27 @@ def test_group_map__finds_what_was_planted(test):
     assert found[truth].mean() > 0.5
     assert found[2:].mean() < 0.01
     assert (got["q_fdr"].values <= got["p_fwe"].values + 0.05).all()
+
+
+def test_group_map__clusters_of_the_planted_plane():
+    ds = in_groups(study(5, 32), 16)
+    ds["effect"][:16, :, :, 0] += 4.0
+    options = {"test": "two-sample", "levels": ("old", "young"), "permutations": 199}
+    got, plain = group_map(ds, **options, cluster_p=0.001), group_map(ds, **options)
+    found = got["p_cluster"].values[0, 0] < 0.05
+    assert found[0].mean() > 0.5
+    assert found[2:].mean() < 0.01
+    np.testing.assert_array_equal(got["p_fwe"], plain["p_fwe"])
+    assert "p_cluster" not in plain
+    with max_computes(0):
+        lazy = group_map(ds.assign(effect=ds["effect"].chunk({"z": 2})), **options, cluster_p=0.001)
+    np.testing.assert_array_equal(lazy["p_cluster"], got["p_cluster"])
+
+
+def test_group_map__clusters_of_null_studies_are_found_as_often_as_promised():
+    options = {"permutations": 127, "cluster_p": 0.01}
+    p = [float(group_map(study(900 + seed, 9, shape=(4, 5, 6)), **options)["p_cluster"].min()) for seed in range(40)]
+    assert sum(one < 0.05 for one in p) <= 6  # of 40 at .05: more in 1 %
 
 
 def test_group_map__null_studies_are_found_as_often_as_promised():
