@@ -13,6 +13,7 @@ import xarray as xr
 from nilearn.glm.contrasts import compute_fixed_effects
 
 import multimap_kernel as mm
+from multimap_kernel.__main__ import main
 from multimap_kernel.io.store import Product, Store
 from multimap_kernel.schema import InputError, affine_coordinate
 
@@ -100,6 +101,18 @@ def test_run_group__is_the_group_map_of_the_sessions(bids, study):
     assert np.abs(got["group/coupling"]["best_lag"] - got["group/coupling"]["lag"][strongest]).max() <= 1
     again = mm.run_group(str(bids), study="s", recipe=mm.Recipe(), runtime=runtime)
     assert (again.state, again.key) == ("reused", done.key)
+
+
+def test_link__of_the_group_holds_its_maps_over_the_template(bids, study, monkeypatch, capsys):
+    _, runtime, _ = study
+    monkeypatch.delenv("MULTIMAP_PLACES", raising=False)
+    mm.run_group(str(bids), study="s", recipe=mm.Recipe(), runtime=runtime)
+    code = main(["link", "--study", "s", "--store", runtime.store, "--session", "group"])
+    assert (code, "multimap link --revoke" in capsys.readouterr().out) == (0, True)
+    (told,) = Path(runtime.store, "shared").glob("*/layers.json")
+    layers = json.loads(told.read_text())
+    assert [layer["kind"] for layer in layers].count("grey") == 1
+    assert any("alpha" in layer["title"] for layer in layers)
 
 
 def test_run_group__leaves_out_who_is_excluded_and_says_so(bids, study):
