@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # torch: a folder of wheels if one is named, else the build that uv picks for this machine
 TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend auto)
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) --constraint constraints.txt
+# bytecode is made once here: each notebook, kernel and worker is a process that imports much
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(TORCH) --constraint constraints.txt
 DEMO := demo
 STORE := multimap-store
 CLIENT := multimap_kernel/share/client
