@@ -105,6 +105,7 @@ _HOME = {
     "list_links": "share.links",
     "revoke_link": "share.links",
     "Alignment": "schema",
+    "Fit": "schema",
     "InputError": "schema",
     "MultimapError": "schema",
 }

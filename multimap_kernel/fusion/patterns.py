@@ -85,6 +85,12 @@ def pattern_map(ds: xr.Dataset, fit: Fit, *, edge_mm: float, seed: int = 0) -> x
     return out.assign_coords(position=ds["position"]) if "position" in ds else out
 
 
+def strongest_region(ds: xr.Dataset) -> str:
+    """Name of the region whose measured BOLD goes most with any feature, of what `pattern_map` gave."""
+    largest = np.nan_to_num(np.abs(ds["statistic"].transpose("region", ...).values)).reshape(ds.sizes["region"], -1)
+    return str(ds["region"].values[largest.max(axis=1).argmax()])
+
+
 def _test(
     measured: np.ndarray, predicted: np.ndarray, power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray,
     confound: np.ndarray, starts: np.ndarray, step: float, fit: Fit, seed: int,

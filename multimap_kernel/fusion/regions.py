@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.delayed import delayed
+from scipy import sparse
 
-from multimap_kernel.maps.blocks import array, call, is_lazy
+from multimap_kernel.maps.blocks import VOXELS, Array, array, call, is_lazy
 from multimap_kernel.schema import InputError, affine_matrix, annotate, require
 
 FILLED = 0.25
@@ -50,7 +54,7 @@ def regions(ds: xr.Dataset, *, edge_mm: float) -> xr.Dataset:
     places, member, count = np.unique(cube, axis=0, return_inverse=True, return_counts=True)
     kept = np.flatnonzero(count >= FILLED * count.max())
     lazy = is_lazy(ds, "series")
-    mean = call(lazy, _means, ds["series"].data, member, kept)
+    mean = call(lazy, _means, _sums(ds["series"].data, member, lazy), count, kept)
     values = array(mean, (ds.sizes["time"], kept.size), np.float32)
     centre = (places[kept] + 0.5) * edge_mm
     names = [f"x{x:+.0f} y{y:+.0f} z{z:+.0f}" for x, y, z in centre]
@@ -59,10 +63,25 @@ def regions(ds: xr.Dataset, *, edge_mm: float) -> xr.Dataset:
     return rest.assign(region_series=series).assign_coords(region=names)
 
 
-def _means(series: np.ndarray, member: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _sums(series: Array, member: np.ndarray, lazy: bool) -> list[Any]:
+    """Sums (cube, time) over the voxels of each block, or the tasks that make them: no task holds all voxels."""
+    starts, cubes = range(0, len(member), VOXELS), int(member.max(initial=-1)) + 1
+    if not lazy:
+        return [_sum(series[:, first : first + VOXELS], member[first : first + VOXELS], cubes) for first in starts]
+    blocks = da.asarray(series).rechunk({0: -1, 1: VOXELS}).to_delayed(optimize_graph=False).ravel()
+    own = [member[first : first + VOXELS] for first in starts]
+    return [delayed(_sum)(block, part, cubes) for block, part in zip(blocks, own, strict=True)]
+
+
+def _sum(series: np.ndarray, member: np.ndarray, cubes: int) -> np.ndarray:
+    pick = sparse.csr_array((np.ones(member.size), (member, np.arange(member.size))), shape=(cubes, member.size))
+    return np.asarray(pick @ series.T)
+
+
+def _means(sums: list[np.ndarray], count: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Mean (time, region) of the voxels of each kept cube."""
-    columns = [series[:, member == number].mean(axis=1, dtype=np.float64) for number in kept]
-    return np.stack(columns, axis=1).astype(np.float32)
+    total: np.ndarray = np.stack(sums).sum(axis=0)
+    return np.ascontiguousarray((total[kept] / count[kept, None]).T, np.float32)
 
 
 def shared_regions(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:

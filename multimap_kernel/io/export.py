@@ -155,6 +155,28 @@ def write_evoked(
     return _write_table(ds, ("condition", "channel", "latency"), folder, f"{_eeg(entities)}_desc-evoked_stats", facts)
 
 
+def write_pattern(
+    ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], provenance: Mapping[str, Any]
+) -> list[str]:
+    """Write the EEG pattern of one region as one table, a row per band, lag and channel.
+
+    Parameters
+    ----------
+    ds
+        ``pattern, statistic, p_fwe, q_fdr (channel, band, lag)`` with ``region``, ``statistic_kind`` and ``null``.
+    folder, entities, provenance
+        As for `write_activation`.
+
+    Returns
+    -------
+    Paths inside the folder, ``..._desc-pattern_stats.tsv`` and ``.json``.
+    """
+    told = {"lag": "s before the volume", "effect": "change of log power per deviation of the predicted BOLD"}
+    facts = _facts_of_sensors(ds, provenance) | {"Region": str(ds["region"].values), "Columns": told}
+    table = ds.rename(pattern="effect")
+    return _write_table(table, ("band", "lag", "channel"), folder, f"{_eeg(entities)}_desc-pattern_stats", facts)
+
+
 def write_picture(png: bytes, folder: str, *, entities: Mapping[str, str], name: str) -> str:
     """Write a picture of sensor maps beside their table as ``..._desc-NAME_topomap.png``; gives its path."""
     path = f"{_eeg(entities)}_desc-{_label(name)}_topomap.png"

@@ -13,6 +13,7 @@ import yaml
 
 from multimap_kernel.align import apply_alignment
 from multimap_kernel.config import Publish
+from multimap_kernel.fusion.patterns import strongest_region
 from multimap_kernel.io.eeg import to_volts
 from multimap_kernel.io.export import (
     write_activation,
@@ -20,6 +21,7 @@ from multimap_kernel.io.export import (
     write_description,
     write_evoked,
     write_mask,
+    write_pattern,
     write_picture,
     write_sensor,
 )
@@ -86,9 +88,11 @@ def _write_maps(inputs: Inputs, maps: Mapping[str, xr.Dataset], folder: str) -> 
         "coupling": write_coupling,
         "sensor": write_sensor,
         "evoked": write_evoked,
+        "pattern": write_pattern,
     }
     write_description(folder)
-    for kind, ds in maps.items():
+    shown = maps["pattern"].sel(region=strongest_region(maps["pattern"]))  # all regions stay in the store
+    for kind, ds in {**maps, "pattern": shown}.items():
         writers[kind](ds, folder, entities=entities, provenance=provenance)
     write_mask(maps["coupling"], folder, entities=entities, provenance=provenance)
 
@@ -120,12 +124,13 @@ def _results(
         layers=layers,
         sensors=maps["sensor"].assign(position=clean["position"]) if "sensor" in maps else None,
         evoked=maps["evoked"].assign(position=clean["position"]) if "evoked" in maps else None,
+        pattern=maps["pattern"].assign(position=clean["position"]),
     )
 
 
 def _write_pictures(inputs: Inputs, sections: Sequence[Section], folder: str) -> None:
     """The pictures of the sensor maps, beside their tables."""
-    names = {"Sensor maps": "sensor", "Evoked responses": "evoked"}
+    names = {"Sensor maps": "sensor", "Evoked responses": "evoked", "EEG pattern of BOLD": "pattern"}
     for section in sections:
         if section.figure is not None and (name := names.get(section.title)):
             write_picture(figure_png(section.figure), folder, entities=_entities(inputs), name=name)

@@ -19,6 +19,7 @@ from multimap_kernel.eeg import (
     remove_pulse_artifact,
 )
 from multimap_kernel.fmri import confounds, correct_timing, estimate_normalisation, normalise, realign, series
+from multimap_kernel.fusion.patterns import pattern_map
 from multimap_kernel.fusion.regions import regions
 from multimap_kernel.fusion.ridge import fit
 from multimap_kernel.io.bids import Session
@@ -30,7 +31,7 @@ from multimap_kernel.io.templates import load_template
 from multimap_kernel.maps import activation_map, coupling_map, evoked_map, sensor_map, smooth
 from multimap_kernel.pipeline.keys import Inputs, Step
 from multimap_kernel.pipeline.publish import publish
-from multimap_kernel.schema import InputError
+from multimap_kernel.schema import Fit, InputError
 
 TEMPLATE_MM = 2.0
 """Resolution of the template that images are registered to; the grid of the result is the recipe's."""
@@ -196,13 +197,14 @@ def _with_joint(product: Product, inputs: Inputs) -> Product:
 
 
 def make_maps(inputs: Inputs) -> Product:
-    """Draw the four kinds of maps, each with its null."""
-    options = inputs.part(Map)
+    """Draw the five kinds of maps, each with its null."""
+    options, fitted = inputs.part(Map), Fit.from_json(inputs.values["fuse"]["fit"])
     ds = inputs.dataset("features").assign(prediction=inputs.dataset("fuse")["prediction"])
+    pattern = pattern_map(ds, fitted, edge_mm=inputs.part(Fuse).region_mm, seed=options.seed)
     ds = smooth(ds, fwhm_mm=options.smoothing_mm)
     null: Literal["phase", "shift"] = "shift" if options.null == "shift" else "phase"  # power has no blocks
     coupling = coupling_map(ds, lags_s=options.lags_s, hrf=options.hrf, null=null, seed=options.seed)
-    groups = {"coupling": coupling}
+    groups = {"coupling": coupling, "pattern": pattern}
     if "event_onset" in ds:
         groups["activation"] = activation_map(
             ds,
@@ -268,13 +270,13 @@ STEPS: tuple[Step, ...] = (
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
     Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
-    Step("fuse", fuse, ("features",), ("fuse",), version=2),
+    Step("fuse", fuse, ("features",), ("fuse",), version=3),
     Step(
         "map",
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
-        ("map",),
-        version=4,
+        ("map", "fuse"),
+        version=5,
         libraries=("numpy", "scipy", "nilearn"),
     ),
     Step(
@@ -282,7 +284,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish",),
-        version=3,
+        version=4,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

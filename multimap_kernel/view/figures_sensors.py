@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from multimap_kernel.fusion.patterns import strongest_region
 from multimap_kernel.schema import SchemaError
 from multimap_kernel.view.figures import BLUE, GREY, ORANGE
 
@@ -93,10 +94,10 @@ def pattern_figure(ds: xr.Dataset, *, region: str | None = None, alpha: float = 
         raise SchemaError("pattern_figure", [f"{name} must be there, found {sorted(map(str, ds))}" for name in missing])
     ds = ds.transpose("region", "band", "lag", "channel", ...)
     names = [str(name) for name in ds["region"].values]
-    strongest = np.nan_to_num(np.abs(ds["statistic"].values)).max((1, 2, 3)).argmax()
-    if region is not None and region not in names:
+    region = strongest_region(ds) if region is None else region
+    if region not in names:
         raise SchemaError("pattern_figure", [f"region must be one of {', '.join(names)}, found {region}"])
-    one = ds.isel(region=strongest if region is None else names.index(region))
+    one = ds.isel(region=names.index(region))
     usable = np.isfinite(one["position"].values).all(-1) & np.isfinite(one["pattern"].values).all((0, 1))
     if usable.sum() < 4:
         raise SchemaError(

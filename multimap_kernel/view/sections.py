@@ -12,7 +12,7 @@ from multimap_kernel.schema import Alignment, Fit
 from multimap_kernel.view.figures import alignment_figure, carpet_figure, motion_figure
 from multimap_kernel.view.figures_eeg import beat_times, beats_figure, cleaning_figure
 from multimap_kernel.view.figures_maps import map_figure, score_figure
-from multimap_kernel.view.figures_sensors import evoked_figure, sensor_figure
+from multimap_kernel.view.figures_sensors import evoked_figure, pattern_figure, sensor_figure
 from multimap_kernel.view.layers import Layer
 from multimap_kernel.view.report import Section
 
@@ -49,6 +49,8 @@ class SessionResults:
         ``statistic, p_fwe (condition, band, channel)`` with ``position``.
     evoked
         ``statistic, effect, p_fwe (condition, channel, latency)``, ``trials (condition)`` with ``position``.
+    pattern
+        ``pattern, statistic, p_fwe (channel, band, lag, region)`` with ``position``.
     """
 
     alignment: Alignment
@@ -64,6 +66,7 @@ class SessionResults:
     layers: Sequence[Layer] = field(default=())
     sensors: xr.Dataset | None = None
     evoked: xr.Dataset | None = None
+    pattern: xr.Dataset | None = None
 
 
 def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tuple[str, ...]]:
@@ -113,6 +116,10 @@ def _result_sections(results: SessionResults, left_out: list[str]) -> list[Secti
         made.append(Section("Joint model", text, figure=score_figure(results.fit)))
     else:
         left_out.append("joint model: not fitted")
+    if results.pattern is not None and _drawable(results.pattern):
+        made.append(Section("EEG pattern of BOLD", _TEXTS["pattern"], figure=pattern_figure(results.pattern)))
+    else:
+        left_out.append("EEG pattern of BOLD: fewer than four electrodes have a position and a value")
     for prefix, title in (("activation", "Activation maps"), ("coupling", "Coupling maps")):
         kept = [layer for layer in results.layers if layer.kind == "grey" or layer.name.startswith(prefix)]
         if any(layer.kind == "heat" for layer in kept):
@@ -133,13 +140,16 @@ def _result_sections(results: SessionResults, left_out: list[str]) -> list[Secti
 def _drawable(sensors: xr.Dataset) -> bool:
     if "position" not in sensors:
         return False
-    valued = sensors["statistic"].notnull().any(("condition", "band"))
+    others = [dim for dim in sensors["statistic"].dims if dim != "channel"]
+    valued = sensors["statistic"].notnull().any(others)
     return int((valued & sensors["position"].notnull().all("world")).sum()) >= 4
 
 
 _TEXTS = {
     "activation": "Modality BOLD is measured; modality EEG is BOLD as predicted from EEG alone, out of fold.",
     "evoked": "Mean EEG after the events of each condition, one line per channel; the mean before the event is 0.",
+    "pattern": "What the EEG does when the BOLD that is predicted from it rises, in the region that it goes with most; "
+    "no weights of the model.",
     "coupling": "At each voxel the largest correlation over channels and lags, with its sign; one threshold for all.",
 }
 

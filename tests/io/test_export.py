@@ -14,6 +14,7 @@ from multimap_kernel.io.export import (
     write_description,
     write_evoked,
     write_mask,
+    write_pattern,
     write_picture,
     write_sensor,
 )
@@ -162,6 +163,19 @@ def test_write_evoked__one_row_per_latency_and_its_picture(tmp_path):
     path = write_picture(b"png", str(tmp_path), entities=ENTITIES, name="evoked")
     assert path == "sub-01/eeg/sub-01_task-demo_desc-evoked_topomap.png"
     assert (tmp_path / path).read_bytes() == b"png"
+
+
+def test_write_pattern__one_row_per_band_lag_and_channel_of_the_region(tmp_path):
+    values = np.arange(12, dtype="f4").reshape(2, 3, 2)
+    ds = xr.Dataset(dict.fromkeys(("pattern", "statistic", "p_fwe", "q_fdr"), (("channel", "band", "lag"), values)))
+    ds = ds.assign_coords(channel=["Oz", "Pz"], band=list("abc"), lag=[4.0, 6.0], region="x+12 y-84 z+12")
+    ds = ds.assign_coords(statistic_kind="r", null=NULL)
+    table, sidecar = write_pattern(ds, str(tmp_path), entities=ENTITIES, provenance=PROVENANCE)
+    rows = (tmp_path / table).read_text().splitlines()
+    assert table == "sub-01/eeg/sub-01_task-demo_desc-pattern_stats.tsv"
+    assert rows[0].split("\t") == ["band", "lag", "channel", "statistic", "effect", "p_fwe", "q_fdr"]
+    assert rows[4].split("\t") == ["a", "6", "Pz", *4 * ["7"]]
+    assert json.loads((tmp_path / sidecar).read_text())["Region"] == "x+12 y-84 z+12"
 
 
 def test_write_mask_and_description(tmp_path):

@@ -56,6 +56,7 @@ def test_session_sections__whole_session():
         "Coupling maps",
     ]
     assert left_out == (
+        "EEG pattern of BOLD: fewer than four electrodes have a position and a value",
         "sensor maps: fewer than four electrodes have a position and a value",
         "evoked responses: no condition has three trials that can be used",
     )
@@ -82,5 +83,5 @@ def test_session_sections__no_beat_found_is_left_out():
 def test_session_sections__only_an_alignment_says_what_is_missing():
     sections, left_out = session_sections(SessionResults(planted.alignment()))
     assert [section.title for section in sections] == ["Facts", "Clocks"]
-    assert len(left_out) == 8
+    assert len(left_out) == 9
     assert dict(session_facts(SessionResults(planted.alignment())))["markers"] == "8 matched, 2 missing, 1 extra"
