@@ -92,7 +92,8 @@ def _test(
     data = recording.values[within].reshape(int(within.sum()), -1)
     shape = (power.shape[2], power.shape[1])
     weights = design.weights(contrasts)
-    way = choose_way("auto", design, weights, np.ones(len(data), bool), recording.width)
+    chosen = choose_way("auto", design, weights, np.ones(len(data), bool), recording.width)
+    way: Way = "block" if chosen == "block" else "shift"
     names = [*(name for name, _ in _QUANTITIES), "null_maximum"]
     got: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for weight, rows in zip(weights, _moved(design, weights, way, step, recording.width, members, seed), strict=True):

@@ -276,7 +276,7 @@ STEPS: tuple[Step, ...] = (
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
         ("map", "fuse"),
-        version=5,
+        version=6,
         libraries=("numpy", "scipy", "nilearn"),
     ),
     Step(

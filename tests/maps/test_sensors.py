@@ -33,7 +33,9 @@ def test_sensor_map__finds_the_planted_power_change():
 
 
 def test_sensor_map__says_what_its_null_is(maps):
-    assert json.loads(str(maps["null"].values))["n"] == 91
+    told = json.loads(str(maps["null"].values))
+    assert told["n"] == 91
+    assert told["method"] == "largest |t| over channels and bands; circular shifts of the design"
     assert str(maps["statistic_kind"].values) == "t"
 
 
