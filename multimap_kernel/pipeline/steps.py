@@ -284,7 +284,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish",),
-        version=4,
+        version=5,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from multimap_kernel.fusion.patterns import strongest_region
 from multimap_kernel.schema import SchemaError
@@ -106,10 +105,7 @@ def pattern_figure(ds: xr.Dataset, *, region: str | None = None, alpha: float = 
     one = one.isel(channel=np.flatnonzero(usable))
     places, limit = _seen_from_above(one["position"].values), float(np.abs(one["pattern"].values).max()) or 1.0
     rows, columns = one.sizes["band"], one.sizes["lag"]
-    # heads reach beyond their axes, and the labels with them
-    layout = ConstrainedLayoutEngine(rect=(0.02, 0.01, 0.97, 0.98))
-    figure = Figure(figsize=(max(1.5 * columns + 1.8, 5.2), 1.5 * rows + 1.0), layout=layout)
-    heads = figure.subplots(rows, columns, squeeze=False)
+    figure, heads, bar = _grid_of_heads(rows, columns)
     for (row, column), axes in np.ndenumerate(heads):
         here = one.isel(band=row, lag=column)
         _head(axes, here["pattern"].values, places, limit, here["p_fwe"].values < alpha)
@@ -118,8 +114,7 @@ def pattern_figure(ds: xr.Dataset, *, region: str | None = None, alpha: float = 
         if column == 0:
             axes.set_ylabel(str(here["band"].values), fontsize=10)
     label = "change of log power\nper deviation of the prediction"
-    every = heads.ravel().tolist()
-    figure.colorbar(ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=every, label=label, shrink=0.8)
+    figure.colorbar(ScalarMappable(Normalize(-limit, limit), "RdBu_r"), cax=bar, label=label)
     passing = int((one["p_fwe"].values < alpha).sum())
     figure.suptitle(
         f"EEG pattern of BOLD at {one['region'].values} mm\n"
@@ -199,6 +194,29 @@ def _draw_response(axes: Axes, ds: xr.Dataset, peaks: list[int], alpha: float) -
     axes.set(xlabel="time after onset (s)", ylabel="response (µV)", xlim=(latency[0], latency[-1]))
     words = f"p_fwe < {alpha:g} thick" if passing.any() else f"nothing passes p_fwe < {alpha:g}"
     axes.set_title(f"{ds['condition'].values}: {int(ds['trials'])} trials; {words}", fontsize=9, loc="left")
+
+
+def _grid_of_heads(rows: int, columns: int) -> tuple[Figure, np.ndarray, Axes]:
+    """Axes of many heads (row, column) and of their colour bar.
+
+    Their places are reckoned here: a layout engine would search for longer than it takes to draw them all.
+    """
+    width, height = max(1.5 * columns + 1.9, 5.2), 1.5 * rows + 1.1
+    figure = Figure(figsize=(width, height))
+    left = (width - 1.5 * columns - 1.5) / 2 + 0.2
+    heads = figure.subplots(
+        rows, columns, squeeze=False,
+        gridspec_kw={"left": left / width, "right": (left + 1.5 * columns) / width, "bottom": 0.1 / height,
+                     "top": (height - 1.0) / height, "wspace": 0.1, "hspace": 0.1},
+    )  # fmt: skip
+    tall = min(1.5 * rows - 0.4, 4.5)
+    return (
+        figure,
+        heads,
+        figure.add_axes(
+            ((left + 1.5 * columns + 0.2) / width, (0.1 + (1.5 * rows - tall) / 2) / height, 0.2 / width, tall / height)
+        ),
+    )
 
 
 def _head(axes: Axes, values: np.ndarray, places: np.ndarray, limit: float, marked: np.ndarray) -> None:
