@@ -38,6 +38,7 @@ def started(
         *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"),
         *("--ServerApp.port=0", f"--ServerApp.base_url={prefix}", f"--IdentityProvider.token={token}"),
         *(f"--ServerApp.root_dir={notebooks}", "--LabApp.expose_app_in_browser=True"),
+        "--YDocExtension.disable_rtc=True",  # as `multimap lab` says
     ]
     environment = {
         **os.environ,

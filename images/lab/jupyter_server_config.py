@@ -1,7 +1,10 @@
-"""Settings of a server behind the hub of the chart; run by Jupyter with ``c`` at hand."""
+"""Settings of a server behind a hub, the chart's or that of `make hub`; run by Jupyter with ``c`` at hand."""
 
+import atexit
 import os
 import re
+import shutil
+import tempfile
 
 COMPUTE = os.environ.get("DASK_KUBERNETES__NAMESPACE", "")
 SCHEDULER = re.compile(rf"mm-[a-z0-9-]+-scheduler\.{re.escape(COMPUTE)}(\.svc(\.cluster\.local)?)?")
@@ -16,8 +19,10 @@ def may_be_shown(_handler, host):
 
 
 c.ServerProxy.host_allowlist = may_be_shown
-# several people in one notebook only where the profile says so; what they type is kept in the container, because
-# SQLite on a network disk is not safe
+# several people in one notebook only where the profile says so; what they type is kept beside the server, because
+# SQLite on a network disk is not safe, and each second in the notebook itself
 c.YDocExtension.disable_rtc = os.environ.get("MULTIMAP_COLLABORATIVE") != "1"
-c.SQLiteYStore.db_path = "/tmp/ystore.db"  # noqa: S108
-c.BaseFileIdManager.db_path = "/tmp/file_id.db"  # noqa: S108
+typed = tempfile.mkdtemp(prefix="multimap-")
+atexit.register(shutil.rmtree, typed, ignore_errors=True)
+c.SQLiteYStore.db_path = f"{typed}/ystore.db"
+c.BaseFileIdManager.db_path = f"{typed}/file_id.db"

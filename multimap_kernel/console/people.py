@@ -51,7 +51,8 @@ def lab(folder: str, store: str) -> int:
     """Start JupyterLab on this machine's loopback address, in the folder of notebooks."""
     root = f"--ServerApp.root_dir={Path(folder).resolve()}"
     links = f"--ServerApp.jpserver_extensions={{'{EXTENSION}': True}}"
-    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", root, links]
+    alone = "--YDocExtension.disable_rtc=True"  # jupyter-collaboration, where it is installed, is for a hub
+    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", root, links, alone]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command += ["--allow-root", "--no-browser"]
     environment = {**os.environ, "MULTIMAP_STORE": store if "://" in store else str(Path(store).resolve())}

@@ -1,4 +1,4 @@
-"""Extension of the Jupyter server: links on a laptop, and on each machine runs of others opened in one's own Lab.
+"""Extension of the Jupyter server: links on a laptop, the Share button's routes behind a hub, runs of others in both.
 
 ``multimap lab`` and the hub's configuration load it. Readers come in with the login of that server. Without a hub the
 one who has its token is the owner of everything in the store.
@@ -20,6 +20,7 @@ from jupyter_server.utils import url_path_join
 
 from multimap_kernel.schema import InputError
 from multimap_kernel.share.access import Access
+from multimap_kernel.share.live import Sharing
 from multimap_kernel.share.opened import copy_run, find_runs
 from multimap_kernel.share.places import LOCAL, configured_places, local_store, local_user
 from multimap_kernel.share.records import RECORDS, Records
@@ -30,7 +31,9 @@ def _load_jupyter_server_extension(server: Any) -> None:
     """Add the routes to a Jupyter server, under ``<base_url>multimap/``."""
     prefix = url_path_join(server.web_app.settings["base_url"], "multimap/")
     handlers: list[Any] = [(f"{prefix}open", _Open, {"home": Path(server.root_dir)})]
-    if not os.environ.get("JUPYTERHUB_API_URL"):
+    if os.environ.get("JUPYTERHUB_API_URL"):
+        handlers.append((f"{prefix}sharing", Sharing))
+    else:
         access = Access(Records(f"{local_store()}/{RECORDS}"), configured_places(), _everything)
         routes = Routes(access, prefix, _read_scene, f"{prefix}open?run=")
         handlers += routes.handlers(_Login, tornado.web.StaticFileHandler)

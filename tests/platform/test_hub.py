@@ -1,9 +1,7 @@
 """A real hub on loopback, two people in one group and one outside: links after their owner's server is gone."""
 
 import json
-import os
-import secrets
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -11,112 +9,22 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat import v4
 from pages import READY, warm_pixels
 
 from multimap_kernel.batch.runner import Row, run_batch
-from multimap_kernel.share.routes import CLIENT
 
 pytestmark = pytest.mark.platform
 
 ROOT = Path(__file__).parents[2]
-CONFIG = """
-load_subconfig({local!r})
-c.Authenticator.allow_all = False
-c.JupyterHub.services = [*c.JupyterHub.services, {{"name": "test", "api_token": {token!r}}}]
-scopes = ["admin:users", "admin:groups", "admin:servers", "tokens", "groups"]
-c.JupyterHub.load_roles = [*c.JupyterHub.load_roles, {{"name": "test", "services": ["test"], "scopes": scopes}}]
-"""
+SERVICE = ["-m", "multimap_kernel.share"]
 HOSTILE = """<p id="mine">a harmless picture</p><script>
 fetch("/hub/api/user", {credentials: "include"}).then((answer) => answer.text())
   .then((text) => { document.title = "READ " + text; });
 document.getElementById("mine").textContent = "script ran";
 </script><img src="/hub/api/user" onerror="document.title='READ'">"""
-
-
-class Hub:
-    """`make hub` with a folder and ports of its own, and an administrator's token for the tests."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.token = folder, secrets.token_hex()
-        self.port = _free_ports()
-        config = folder / "config.py"
-        config.write_text(CONFIG.format(local=str(ROOT / "helm" / "local" / "jupyterhub_config.py"), token=self.token))
-        self.environment = {
-            **os.environ,
-            "MULTIMAP_HUB_FOLDER": str(folder),
-            "MULTIMAP_HUB_PORT": str(self.port),
-            "MULTIMAP_PROXY": str(ROOT / ".venv/node/node_modules/.bin/configurable-http-proxy"),
-        }
-        self.log = folder / "hub.log"
-        self.output = self.log.open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "-f", str(config)],
-            env=self.environment,
-            cwd=folder,
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-        )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def api(self, method: str, path: str, content=None, token: str = ""):
-        body = None if content is None else json.dumps(content).encode()
-        headers = {"Authorization": f"token {token or self.token}", "Content-Type": "application/json"}
-        asked = urllib.request.Request(f"{self.url}/hub/api/{path}", body, headers, method=method)
-        with urllib.request.urlopen(asked, timeout=60) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def wait(self, ready, what: str, seconds: float = 400):
-        begun = time.monotonic()
-        while time.monotonic() - begun < seconds:
-            try:
-                if found := ready():
-                    return found
-            except OSError:
-                pass
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            time.sleep(0.3)
-        raise AssertionError(f"{what} must come within {seconds} s; {self.log.read_text()[-3000:]}")
-
-    def login(self, page, user: str):
-        page.fill("#username_input", user)
-        page.fill("#password_input", (self.folder / "password").read_text())
-        page.click("#login_submit")
-
-    def server(self, user: str):
-        return self.api("GET", f"users/{user}")["servers"].get("", {})
-
-
-def _free_ports() -> int:
-    for port in range(20000, 40000, 10):
-        try:
-            for offset in range(4):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port + offset))
-        except OSError:
-            continue
-        return port
-    raise AssertionError("four free ports in a row")
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    assert (CLIENT / "index.html").exists(), "the client of links must be there; make it with: make client"
-    hub = Hub(tmp_path_factory.mktemp("hub"))
-    try:
-        hub.wait(lambda: hub.api("GET", "users"), "the hub")
-        hub.wait(
-            lambda: urllib.request.urlopen(f"{hub.url}/services/viewer/health").status == 200, "the viewer service"
-        )
-        yield hub
-    finally:
-        hub.process.terminate()
-        hub.process.wait(timeout=60)
-        hub.output.close()
 
 
 SHARE = """
@@ -145,18 +53,12 @@ def links(hub):
     hub.wait(lambda: hub.server("alice").get("ready"), "alice's server")
     code = SHARE.format(tests=str(ROOT / "tests"), runs=str(runs))
     command = [sys.executable, "-c", code]
-    kernel = _environment_of_kernels(hub.server("alice")["state"]["pid"])
+    kernel = hub.environment_of_kernels("alice")
     done = subprocess.run(command, env=kernel, capture_output=True, text=True, cwd=hub.folder, check=False)
     assert done.returncode == 0, done.stderr
     assert "refused: /tmp" in done.stderr
-    hub.api("DELETE", "users/alice/server")
-    hub.wait(lambda: not hub.server("alice"), "the end of alice's server")
+    hub.stop("alice")
     return dict(zip(("maps", "short", "run"), json.loads(done.stdout), strict=True))
-
-
-def _environment_of_kernels(pid: int) -> dict[str, str]:
-    """They inherit it from their server."""
-    return dict(line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line)
 
 
 def _run_of_a_hostile_notebook(hub) -> Path:
@@ -171,32 +73,23 @@ def _run_of_a_hostile_notebook(hub) -> Path:
     return runs
 
 
-@pytest.fixture
-def person(hub, chromium):
-    """A new browser in which somebody opens an address and logs in when asked."""
-    contexts = []
-
-    def open_as(user: str, path: str):
-        context = chromium.new_context(viewport={"width": 1400, "height": 760})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(180_000)
-        page.goto(f"{hub.url}{path}")
-        assert "/hub/login" in page.url
-        answers = []
-        page.on("response", lambda answer: answers.append((answer.status, answer.url)))
-        hub.login(page, user)
-        page.wait_for_load_state()
-        page.answers = answers
-        return page
-
-    yield open_as
-    for context in contexts:
-        context.close()
-
-
 def _data(url: str) -> str:
     return url.replace("/s/", "/data/") + "/viewer.zarr/activation-hand-BOLD/c/0/0/0"
+
+
+def test_service__has_the_environment_that_the_chart_gives_it(hub):
+    """There the hub does not start it, and cannot say who it is."""
+    text = (ROOT / "helm/multimap/templates/viewer/deployment.yaml").read_text()
+    given = dict(re.findall(r"{name: (JUPYTERHUB_\w+), value: '?\"?(.+?)'?\"?}$", text, re.MULTILINE))
+    (service,) = (
+        one for one in psutil.Process(hub.process.pid).children(recursive=True) if one.cmdline()[1:] == SERVICE
+    )
+    assert {given.pop("JUPYTERHUB_API_URL")[-13:], given.pop("JUPYTERHUB_SERVICE_URL")[-5:]} == {
+        ":8081/hub/api",
+        ":8080",
+    }
+    assert len(given) == 5
+    assert given.items() <= service.environ().items()
 
 
 def test_link__opens_for_a_member_after_the_owners_server_is_gone(hub, links, person, tmp_path):
@@ -309,26 +202,3 @@ def test_link__ends_within_ten_seconds_of_leaving_the_group_and_of_a_revoke(hub,
     assert max(left, lost, revoked) < 10
     assert page.goto(hub.url + url).status == 401
     assert "alice withdrew this link" in page.inner_text("body")
-
-
-def test_server__is_opened_with_a_share_code_until_its_owner_withdraws_it(hub, person):
-    hub.api("POST", "users/alice/server")
-    hub.wait(lambda: hub.server("alice").get("ready"), "alice's server")
-    own = _environment_of_kernels(hub.server("alice")["state"]["pid"])["JUPYTERHUB_API_TOKEN"]
-    page = person("bob", "/user/alice/lab")
-    answer = page.goto(f"{hub.url}/user/alice/lab")
-    assert (answer.status, "alice" in page.inner_text("body")) == (403, True)
-    code = hub.api("POST", "share-codes/alice/", {}, token=own)  # what a kernel of hers may do
-    page.goto(hub.url + code["accept_url"])
-    assert "alice's server" in page.inner_text("body")
-    page.click("text=Accept invitation")
-    page.click("button:has-text('Authorize')")
-    page.wait_for_url("**/user/alice/lab**")
-    files = f"{hub.url}/user/alice/api/contents"
-    assert page.context.request.get(files).status == 200
-    assert person("eve", "/user/alice/lab").goto(f"{hub.url}/user/alice/lab").status == 403
-    hub.api("DELETE", "shares/alice/", token=own)
-    begun = time.monotonic()
-    while page.context.request.get(files).status != 403:
-        assert time.monotonic() - begun < 10
-        time.sleep(0.25)
