@@ -56,6 +56,12 @@ c.SimpleLocalProcessSpawner.home_dir_template = str(FOLDER / "home" / "{username
 c.Spawner.cmd = [str(PROGRAMS / "jupyterhub-singleuser")]
 c.Spawner.args = ["--allow-root", "--ServerApp.ip=127.0.0.1"]
 c.Spawner.default_url = "/lab"
+# a second server by the name "collaborative" lets several people type in one notebook; see `profiles` of the chart
+c.JupyterHub.allow_named_servers = True
+c.Spawner.environment = {
+    "JUPYTER_CONFIG_PATH": str(HERE.parents[1] / "images" / "lab"),
+    "MULTIMAP_COLLABORATIVE": lambda spawner: str(int(spawner.name == "collaborative")),
+}
 c.Spawner.http_timeout = c.Spawner.start_timeout = 300
 
 for fragment in sorted((HERE.parent / "multimap" / "files" / "hub").glob("*.py")):

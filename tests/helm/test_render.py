@@ -96,6 +96,7 @@ def test_values__the_three_must_be_given(helm, missing):
         ("compute.namespace=lab", "must not be the namespace of the hub"),
         ("compute.namespace=elsewhere", "the Dask operator must watch compute.namespace"),
         ("gcp.configConnector.enabled=true", "projectNumber must be the number"),
+        ("viewer.prefix=lab/shares/", "must lie outside of every team's prefix"),
         ("batch.nightly.schedule=0 1 * * *", "batch.nightly.notebook must be a gs:// URL"),
     ],
 )
@@ -132,11 +133,12 @@ def test_images__are_named_by_digest_when_digests_are_known(everything, defaults
             for pod in (
                 spec.get("jobTemplate", {}).get("spec", {}).get("template", {}).get("spec"),
                 spec if thing["kind"] == "Pod" else None,
+                spec["template"]["spec"] if thing["metadata"]["name"] == "multimap-viewer" and "template" in spec else None,
             ):
                 if pod:
                     yield from (container["image"] for container in pod["containers"])
 
-    assert len(list(images(everything))) == 3
+    assert len(list(images(everything))) == 4
     assert all("@sha256:" in image for image in images(everything))
     assert all(image.endswith(":0.1.0") for image in images(defaults))
 

@@ -15,6 +15,7 @@ from charts import CHART
 from jupyterhub.objects import Hub
 from jupyterhub.orm import Spawner as Row
 from kubespawner import KubeSpawner
+from networks import reaches
 from policies import CLUSTER, USERNAME, changed, refusals, request
 from traitlets.config import Config
 
@@ -196,44 +197,6 @@ def test_policy__is_made_with_the_first_server_of_a_person_and_renewed_with_the_
     ]
     assert made[0][2] == made[2][2]
     kubernetes_validate.validate(made[0][2], "1.30", strict=True)
-
-
-# --- who reaches whom, by the rules of NetworkPolicy
-
-
-def matches(selector, labels):
-    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
-
-
-def is_peer(peer, place, labels, home):
-    if "ipBlock" in peer:
-        return False
-    spaces = peer.get("namespaceSelector")
-    same = place == home if spaces is None else matches(spaces, {"kubernetes.io/metadata.name": place})
-    return same and matches(peer.get("podSelector", {}), labels)
-
-
-def allowed(policies, way, pod, other, port):
-    """Whether the policies that select a pod let traffic through in one direction."""
-    place, labels = pod
-    ours = [
-        p
-        for p in policies
-        if p["metadata"]["namespace"] == place
-        and way in p["spec"]["policyTypes"]
-        and matches(p["spec"]["podSelector"], labels)
-    ]
-    key, side = ("ingress", "from") if way == "Ingress" else ("egress", "to")
-    return not ours or any(
-        ("ports" not in rule or port in {p["port"] for p in rule["ports"]})
-        and (side not in rule or any(is_peer(peer, *other, place) for peer in rule[side]))
-        for p in ours
-        for rule in p["spec"].get(key, [])
-    )
-
-
-def reaches(policies, source, target, port):
-    return allowed(policies, "Egress", source, target, port) and allowed(policies, "Ingress", target, source, port)
 
 
 def pod(place, user, component, **more):

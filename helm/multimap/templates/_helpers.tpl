@@ -17,6 +17,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- if not .Values.project }}{{ fail "project must be the Google Cloud project, found nothing; give --set project=my-project" }}{{ end }}
 {{- if not .Values.bucket }}{{ fail "bucket must be the bucket of the studies, found nothing; give --set bucket=my-bucket" }}{{ end }}
 {{- if eq .Values.compute.namespace .Release.Namespace }}{{ fail (printf "compute.namespace must not be the namespace of the hub, found %q for both: whoever may start clusters could read the hub's secrets" .Release.Namespace) }}{{ end }}
+{{- range .Values.teams }}
+{{- if and $.Values.viewer.enabled (or (hasPrefix .prefix $.Values.viewer.prefix) (hasPrefix $.Values.viewer.prefix .prefix)) }}{{ fail (printf "viewer.prefix must lie outside of every team's prefix, found %q and %q of team %s: who writes there decides who may read what" $.Values.viewer.prefix .prefix .name) }}{{ end }}
+{{- if and (eq .name "viewer") (not .googleServiceAccount) }}{{ fail "a team must not be called viewer: mm-viewer is the account of the viewer service" }}{{ end }}
+{{- end }}
 {{- $kopf := index .Values "dask-kubernetes-operator" "kopfArgs" }}
 {{- if and (index .Values "dask-kubernetes-operator" "enabled") (not (has (printf "--namespace=%s" .Values.compute.namespace) $kopf)) }}
 {{- fail (printf "the Dask operator must watch compute.namespace %q, found kopfArgs %s; set dask-kubernetes-operator.kopfArgs={--standalone,--namespace=%s}" .Values.compute.namespace ($kopf | toJson) .Values.compute.namespace) }}
@@ -50,6 +54,18 @@ multimap-team-{{ . }}
 {{- define "multimap.gsa" -}}
 {{- $root := index . 0 }}{{ $team := index . 1 }}
 {{- $team.googleServiceAccount | default (printf "mm-%s@%s.iam.gserviceaccount.com" $team.name $root.Values.project) }}
+{{- end }}
+
+{{/* The account of the viewer service. */}}
+{{- define "multimap.viewerAccount" -}}
+{{- .Values.viewer.googleServiceAccount | default (printf "mm-viewer@%s.iam.gserviceaccount.com" .Values.project) }}
+{{- end }}
+
+{{/* Roots of the teams as JSON, as multimap_kernel/share/places.py reads them. */}}
+{{- define "multimap.places" -}}
+{{- $places := dict }}
+{{- range .Values.teams }}{{ $_ := set $places .name (dict "url" (printf "gs://%s/%s" $.Values.bucket (trimSuffix "/" .prefix)) "groups" .groups) }}{{ end }}
+{{- $places | toJson }}
 {{- end }}
 
 {{/* What Pod Security "restricted" asks of a container. */}}
@@ -158,6 +174,18 @@ EOF
   for NAMESPACE in {{ $.Release.Namespace }} {{ $.Values.compute.namespace }}; do gcloud iam service-accounts add-iam-policy-binding {{ $gsa }} --role roles/iam.workloadIdentityUser --member "serviceAccount:{{ $.Values.project }}.svc.id.goog[$NAMESPACE/{{ include "multimap.team" $team.name }}]"; done
   {{- range $bucket := list $.Values.bucket (printf "%s-scratch" $.Values.bucket) }}
   gcloud storage buckets add-iam-policy-binding gs://{{ $bucket }} --role roles/storage.objectUser --member serviceAccount:{{ $gsa }} --condition '^;^title=team-{{ $team.name }};expression={{ include "multimap.condition" (list $bucket $team) }}'
+  {{- end }}
+  {{- end }}
+  {{- if .Values.viewer.enabled }}
+  # the viewer service reads what teams share, and writes who may read it
+  {{- $viewer := include "multimap.viewerAccount" . }}
+  {{- if not .Values.viewer.googleServiceAccount }}
+  gcloud iam service-accounts create mm-viewer --display-name 'multimap, viewer service'
+  {{- end }}
+  gcloud iam service-accounts add-iam-policy-binding {{ $viewer }} --role roles/iam.workloadIdentityUser --member "serviceAccount:{{ .Values.project }}.svc.id.goog[{{ .Release.Namespace }}/multimap-viewer]"
+  gcloud storage buckets add-iam-policy-binding gs://{{ .Values.bucket }} --role roles/storage.objectUser --member serviceAccount:{{ $viewer }} --condition '^;^title=viewer;expression={{ include "multimap.condition" (list .Values.bucket .Values.viewer) }}'
+  {{- range $team := .Values.teams }}
+  gcloud storage buckets add-iam-policy-binding gs://{{ $.Values.bucket }} --role roles/storage.objectViewer --member serviceAccount:{{ $viewer }} --condition '^;^title=viewer-{{ $team.name }};expression={{ include "multimap.condition" (list $.Values.bucket $team) }}'
   {{- end }}
   {{- end }}
   # the nodes

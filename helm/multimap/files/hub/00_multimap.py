@@ -41,6 +41,8 @@ def introduce(spawner):
     known = {"MULTIMAP_PLACES": json.dumps(mine)}
     if now.get("viewer"):
         known["MULTIMAP_LINKS"] = f"{now['viewer']['url'].rstrip('/')}/services/viewer/"
+    if now.get("domain"):
+        known["MULTIMAP_PUBLIC_URL"] = f"https://{now['domain']}"  # links are sent by mail
     if now.get("root"):  # on Kubernetes the team's account and store come from files/kubernetes
         known["MULTIMAP_STORE"] = next(iter(mine.values()), {"url": str(Path.home() / "multimap-store")})["url"]
     spawner.environment = {**spawner.environment, **known}
@@ -62,6 +64,9 @@ def extended_roles(roles):
 
 
 c.Spawner.pre_spawn_hook = introduce
+c.JupyterHub.template_vars = {
+    "extra_error_html": "Is this the server of somebody else? Its owner can let you in, with Share at the top of the Lab."
+}
 # what a kernel may do at the hub: make and withdraw links and shares of its owner, nothing else
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", "shares!server"]
 c.Spawner.args = [
@@ -75,5 +80,7 @@ if site().get("viewer"):
     variables = {"MULTIMAP_PLACES": json.dumps(places()), **viewer.get("environment", {})}
     started = {"command": viewer["command"], "environment": variables} if viewer.get("command") else {}
     service = {"name": "viewer", "url": viewer["url"], "oauth_no_confirm": True, "display": False, **started}
-    c.JupyterHub.services = [*listed(c.JupyterHub, "services"), service]
+    known = listed(c.JupyterHub, "services")  # the chart of JupyterHub begins each of hub.services, with its token
+    begun = next((one for one in known if one["name"] == "viewer"), {})
+    c.JupyterHub.services = [*(one for one in known if one is not begun), {**begun, **service}]
     c.JupyterHub.load_roles = extended_roles(listed(c.JupyterHub, "load_roles"))
