@@ -14,7 +14,9 @@ from typing import Any
 from IPython.core.magic import Magics, line_magic, magics_class
 
 import multimap_kernel
+from multimap_kernel.compute.cost import cost_line
 
+LOOPBACK = "127.0.0.1"
 AT_HAND = {"np": "numpy", "xr": "xarray"}
 
 
@@ -87,7 +89,11 @@ def _picture(figure: Any) -> tuple[bytes, dict[str, str]]:
 def _rows(names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "multimap", version("multimap")
     yield "store", _text(names, "store") or os.environ.get("MULTIMAP_STORE", "") or multimap_kernel.Runtime().store
-    yield "cluster", _cluster()
+    scheduler = _scheduler()
+    yield "cluster", _cluster(scheduler)
+    elsewhere = scheduler if scheduler and LOOPBACK not in scheduler["address"] else None  # here it is in the server
+    if cost := cost_line(elsewhere):
+        yield "cost", cost
     for name in ("study", "session"):
         if text := _text(names, name):
             yield name, text
@@ -98,16 +104,22 @@ def _text(names: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _cluster() -> str:
-    address = os.environ.get("MULTIMAP_SCHEDULER", "")
-    idle = f"{address} (not joined yet)" if address else "none; mm.run starts its own"
+def _scheduler() -> dict[str, Any] | None:
+    """What the scheduler of this notebook says of itself."""
     if "distributed" not in sys.modules:  # then nothing has been started either, and asking would import it
-        return idle
+        return None
     try:
         client = sys.modules["distributed"].default_client()
     except ValueError:
-        return idle
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+        return None
+    return {**client.scheduler_info(n_workers=-1), "dashboard": client.dashboard_link}
+
+
+def _cluster(scheduler: dict[str, Any] | None) -> str:
+    if scheduler is None:
+        address = os.environ.get("MULTIMAP_SCHEDULER", "")
+        return f"{address} (not joined yet)" if address else "none; mm.run starts its own"
+    workers = scheduler["workers"]
     memory = sum(worker["memory_limit"] for worker in workers.values()) / 2**30
     size = f"{len(workers)} workers, {memory:.1f} GiB in all"
-    return f"{client.scheduler.address}: {size}, dashboard {client.dashboard_link}"
+    return f"{scheduler['address']}: {size}, dashboard {scheduler['dashboard']}"

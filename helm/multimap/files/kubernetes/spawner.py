@@ -61,7 +61,7 @@ def _override(profile, images):
         "cpu_guarantee": profile["cpu"] / 2,  # labs wait for their people most of the time
         "mem_guarantee": memory,
         "mem_limit": memory,
-        "environment": {"MULTIMAP_COLLABORATIVE": str(int(profile["collaborative"])), "MULTIMAP_PROFILE": profile["name"]},
+        "environment": {"MULTIMAP_COLLABORATIVE": str(int(profile["collaborative"])), "MULTIMAP_PROFILE": profile["name"], "MULTIMAP_GPU": profile["gpu"]},
     }
     if profile["gpu"]:
         chosen["extra_resource_limits"] = {"nvidia.com/gpu": "1"}
