@@ -103,6 +103,7 @@ _HOME = {
     "AlignmentWidget": "widgets.alignment",
     "share": "share.links",
     "list_links": "share.links",
+    "remove_ended_scenes": "share.ended",
     "revoke_link": "share.links",
     "Alignment": "schema",
     "Fit": "schema",

@@ -107,7 +107,9 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     what.add_argument("--compare", nargs=2, metavar="ID", help="what changed; ID:2 is attempt 2")
     what.add_argument("--open", default="", metavar="ID", help="its page in the browser")
 
-    gc = _add(commands, "gc", "remove results that no recipe and no run names any more", _gc)
+    gc = _add(
+        commands, "gc", "remove results that no recipe and no run names any more, and layers of links that ended", _gc
+    )
     gc.add_argument("--study", required=True)
     gc.add_argument("--store", default="")
     gc.add_argument("--dry-run", action="store_true", help="only tell")
@@ -281,7 +283,9 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    removed = mm.collect_garbage(mm.Store(_runtime(options).store, options.study), dry_run=options.dry_run)
+    store = _runtime(options).store
+    removed = mm.collect_garbage(mm.Store(store, options.study), dry_run=options.dry_run)
+    removed += mm.remove_ended_scenes(store, dry_run=options.dry_run)
     print("\n".join(removed) or "nothing to remove")
     return 0
 

@@ -25,7 +25,7 @@ class Hub:
 
     def __init__(self, folder: Path):
         self.folder, self.token = folder, secrets.token_hex()
-        self.port = _free_ports()
+        self.port = free_ports()
         config = folder / "config.py"
         config.write_text(CONFIG.format(local=str(ROOT / "helm" / "local" / "jupyterhub_config.py"), token=self.token))
         self.environment = {
@@ -89,7 +89,7 @@ class Hub:
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def _free_ports() -> int:
+def free_ports() -> int:
     for port in range(20000, 40000, 10):
         try:
             for offset in range(4):

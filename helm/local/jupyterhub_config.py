@@ -27,7 +27,8 @@ def private(name, make):
 
 
 FOLDER.mkdir(parents=True, exist_ok=True)
-(FOLDER / "lab").mkdir(exist_ok=True)
+for name in ("lab", "shared"):
+    (FOLDER / name).mkdir(exist_ok=True)
 viewer = {
     "url": f"http://127.0.0.1:{PORT + 3}",
     "command": [sys.executable, "-m", "multimap_kernel.share"],
@@ -64,5 +65,17 @@ c.Spawner.environment = {
 }
 c.Spawner.http_timeout = c.Spawner.start_timeout = 300
 
+
+
+def settle(spawner):
+    """Let everybody see the folder ``shared``; it is the hub's, so whoever has an account of her own only reads it."""
+    introduce(spawner)  # noqa: F821  # of files/hub
+    home = Path(spawner.home_dir)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "shared").is_symlink():
+        (home / "shared").symlink_to(FOLDER / "shared")
+
+
 for fragment in sorted((HERE.parent / "multimap" / "files" / "hub").glob("*.py")):
     exec(compile(fragment.read_text(), fragment, "exec"))  # noqa: S102  # as JupyterHub's chart runs them, with c at hand
+c.Spawner.pre_spawn_hook = settle

@@ -166,6 +166,13 @@ def list_links(*, store: str = "") -> list[Link]:
     return [_local(one) for one in _records(store).of(local_user())]
 
 
+def live_folders(*, store: str = "") -> frozenset[str]:
+    """Folders, by their names in records, that links of anybody still open, as far as you may share there."""
+    if service := os.environ.get(SERVICE):
+        return frozenset(_call(service, "GET", "shares")["live"])
+    return _records(store).live_folders()
+
+
 def revoke_link(identifier: str, *, store: str = "") -> Link:
     """Withdraw a link of yours; nobody can read through it 10 s later.
 

@@ -121,14 +121,20 @@ class Records:
 
     def of(self, owner: str) -> tuple[Share, ...]:
         """All shares of a user, the newest first."""
+        own = [share for share in self._all() if share.owner == owner]
+        return tuple(sorted(own, key=lambda share: share.created, reverse=True))
+
+    def live_folders(self) -> frozenset[str]:
+        """Folders that somebody's link still opens."""
+        return frozenset(share.folder for share in self._all() if share.live)
+
+    def _all(self) -> list[Share]:
         with self._told():
             fs, folder = fsspec.core.url_to_fs(self.url)
             fs.invalidate_cache()
             paths = fs.glob(posixpath.join(folder, "*.json")) if fs.exists(folder) else []
         stored = (read_json(posixpath.join(self.url, posixpath.basename(path))) for path in paths)
-        shares = [_from_json(one) for one in stored if one is not None]
-        own = [share for share in shares if share.owner == owner]
-        return tuple(sorted(own, key=lambda share: share.created, reverse=True))
+        return [_from_json(one) for one in stored if one is not None]
 
     def revoke(self, identifier: str, *, owner: str) -> Share:
         """Withdraw a share; nobody but its owner can.

@@ -284,8 +284,12 @@ class _Shares(_Handler):
     async def get(self, identifier: str = "") -> None:
         if identifier:
             raise tornado.web.HTTPError(405)
-        found = await asyncio.to_thread(self.routes.access.records.of, self.reader)
-        self.finish({"shares": [self._plain(share) for share in found]})
+        access = self.routes.access
+        found = await asyncio.to_thread(access.records.of, self.reader)
+        live, groups = await asyncio.to_thread(access.records.live_folders), await access.groups(self.reader)
+        # whose links they are is not told: only that these folders are still shown
+        shown = sorted(folder for folder in live if may_share(folder, groups, access.places))
+        self.finish({"shares": [self._plain(share) for share in found], "live": shown})
 
     async def post(self, identifier: str = "") -> None:
         if identifier:

@@ -136,6 +136,22 @@ def test_server__with_a_gpu_goes_where_one_is(mounted, settings):
     assert "/train@sha256:" in pod["spec"]["containers"][0]["image"]
 
 
+def test_server__shows_the_folder_of_its_team_for_reading(mounted, settings):
+    pod, _ = asyncio.run(spawned(mounted, settings, "small", groups=["sleep"]))
+    kubernetes_validate.validate({"apiVersion": "v1", "kind": "Pod", **pod}, "1.30", strict=True)
+    (volume,) = (one for one in pod["spec"]["volumes"] if one["name"] == "multimap-shared")
+    assert volume["csi"]["readOnly"] is True
+    assert volume["csi"]["volumeAttributes"]["bucketName"] == "my-bucket"
+    assert "only-dir=groups/sleep/shared-files," in volume["csi"]["volumeAttributes"]["mountOptions"]
+    (mount,) = (one for one in pod["spec"]["containers"][0]["volumeMounts"] if one["name"] == "multimap-shared")
+    assert mount == {"name": "multimap-shared", "mountPath": "/home/jovyan/shared", "readOnly": True}
+    assert pod["metadata"]["annotations"]["gke-gcsfuse/volumes"] == "true"
+    now = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**now, "sharedFolder": {"enabled": False}}))
+    pod, _ = asyncio.run(spawned(mounted, settings, "small"))
+    assert "multimap-shared" not in json.dumps(pod)
+
+
 def test_server__collaborates_only_if_that_was_chosen(mounted, settings):
     pod, _ = asyncio.run(spawned(mounted, settings, "together"))
     assert environment(pod)["MULTIMAP_COLLABORATIVE"] == "1"

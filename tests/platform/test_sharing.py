@@ -1,9 +1,14 @@
-"""A server shared with the button of the Lab, in real browsers, until its owner withdraws it."""
+"""People at work on one hub, in real browsers: a server shared until its owner withdraws it, one notebook typed by two,
+notebooks from git, the folder that all see."""
 
+import subprocess
 import time
+from contextlib import contextmanager
+from urllib.parse import urlencode
 
 import nbformat
 import pytest
+from hubs import free_ports
 from nbformat import v4
 
 pytestmark = pytest.mark.platform
@@ -117,3 +122,39 @@ def test_collaborative_server__shows_each_what_the_other_types(hub, person, tmp_
     file = hub.folder / "home" / "alice" / "together.ipynb"
     hub.wait(lambda: "21 * 2 # alice was here # and bob" in file.read_text(), "both edits in the file", 60)
     hub.stop("alice", "collaborative")
+
+
+@contextmanager
+def _served_by_git(folder):
+    """A repository with one notebook, as any server of git gives it out."""
+    work = folder / "work"
+    _notebook(work, "report.ipynb")
+    who = ["-c", "user.name=lab", "-c", "user.email=lab@example.org"]
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "."],
+        [*who, "commit", "--quiet", "-m", "one"],
+    ):
+        subprocess.run(["git", *command], cwd=work, check=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", work, folder / "analyses"], check=True)
+    port = free_ports()
+    where = ["--listen=127.0.0.1", f"--port={port}", f"--base-path={folder}", "--export-all", "--reuseaddr"]
+    server = subprocess.Popen(["git", "daemon", *where, folder])
+    try:
+        yield f"git://127.0.0.1:{port}/analyses"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def test_git_link__brings_a_notebook_into_the_readers_own_lab(hub, person, tmp_path):
+    (hub.folder / "shared" / "protocol.txt").write_text("scan first")
+    with _served_by_git(tmp_path) as repository:
+        asked = urlencode({"repo": repository, "branch": "main", "urlpath": "lab/tree/analyses/report.ipynb"})
+        page = person("bob", f"/hub/user-redirect/git-pull?{asked}")
+        page.wait_for_url("**/user/bob/lab/tree/analyses/report.ipynb")
+    page.wait_for_selector(f"{CELL}:has-text('21 * 2')")
+    assert (hub.folder / "home" / "bob" / "analyses" / "report.ipynb").exists()
+    page.goto(f"{hub.url}/user/bob/lab/tree/shared/protocol.txt")
+    page.wait_for_selector(".jp-FileEditor .cm-content:has-text('scan first')")
+    page.screenshot(path=tmp_path / "shared.png")

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import time
 
 import planted
 import pytest
@@ -100,3 +101,21 @@ def test_owner__is_a_number_when_the_machine_knows_no_name(laptop, monkeypatch):
         getpass.getuser()
     assert local_user() == str(os.getuid())
     assert mm.show(planted.activation()).link == mm.list_links()[0].url
+
+
+def test_gc__removes_what_no_link_shows_any_more(laptop):
+    kept, ended = mm.share(planted.activation()), mm.share(planted.activation(), with_=["group:lab"])  # one scene
+    other = mm.share(planted.activation(), anatomy=planted.anatomy())
+    folders = sorted(laptop.joinpath("shared").iterdir())
+    assert len(folders) == 2
+    mm.revoke_link(ended.identifier)
+    mm.revoke_link(other.identifier)
+    assert mm.remove_ended_scenes(str(laptop)) == ()  # of today: somebody may be at work
+    for file in laptop.joinpath("shared").rglob("*"):
+        os.utime(file, (time.time() - 2 * 86400,) * 2)
+    (gone,) = mm.remove_ended_scenes(str(laptop), dry_run=True)
+    assert sorted(laptop.joinpath("shared").iterdir()) == folders
+    assert mm.remove_ended_scenes(str(laptop)) == (gone,)
+    (left,) = laptop.joinpath("shared").iterdir()
+    assert str(left) != gone
+    assert mm.share(planted.activation()).url == kept.url

@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from kubernetes_asyncio.client import V1EnvVar
+from kubernetes_asyncio.client import V1CSIVolumeSource, V1EnvVar, V1Volume, V1VolumeMount
 from kubernetes_asyncio.client.rest import ApiException
 from kubespawner.clients import shared_client
 
@@ -16,6 +16,7 @@ PLACE = Path(os.environ.get("MULTIMAP_SETTINGS", "/etc/multimap/settings"))
 PASSWORD = Path("/etc/multimap/secret/admin-password")
 USERNAME = "hub.jupyter.org/username"
 GIB = 2**30
+SHARED = "shared-files"  # under the prefix of a team
 GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 DASHBOARD = "{JUPYTERHUB_SERVICE_PREFIX}proxy/{host}:{port}/status"
 
@@ -84,9 +85,25 @@ async def prepare(spawner, pod):
         "MULTIMAP_TEAM": team["name"],
         "MULTIMAP_PRICES": json.dumps(now["prices"]),
     }
+    if now["sharedFolder"]["enabled"]:
+        show_shared(pod, now["bucket"], f"{team['prefix']}{SHARED}")
     pod.spec.containers[0].env.extend(V1EnvVar(name=name, value=value) for name, value in known.items())
     await _open_clusters(pod.metadata.labels[USERNAME], now)
     return pod
+
+
+def show_shared(pod, bucket, folder):
+    """Mount a folder of the bucket in the home, for reading: nobody's kernel can spoil what all see."""
+    options = f"implicit-dirs,only-dir={folder},uid=1000,gid=100,file-mode=444,dir-mode=555"
+    source = V1CSIVolumeSource(
+        driver="gcsfuse.csi.storage.gke.io",
+        read_only=True,
+        volume_attributes={"bucketName": bucket, "mountOptions": options},
+    )
+    pod.metadata.annotations = {**(pod.metadata.annotations or {}), "gke-gcsfuse/volumes": "true"}
+    pod.spec.volumes = [*(pod.spec.volumes or []), V1Volume(name="multimap-shared", csi=source)]
+    mount = V1VolumeMount(name="multimap-shared", mount_path="/home/jovyan/shared", read_only=True)
+    pod.spec.containers[0].volume_mounts = [*(pod.spec.containers[0].volume_mounts or []), mount]
 
 
 async def _open_clusters(user, now):
