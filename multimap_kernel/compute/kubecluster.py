@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
+import kr8s
 from dask_kubernetes.operator import KubeCluster
 from dask_kubernetes.operator._objects import DaskCluster
 from dask_kubernetes.operator.kubecluster.kubecluster import wait_for_service
 from dask_kubernetes.operator.networking import get_scheduler_address, wait_for_scheduler
 from distributed.core import rpc
 from distributed.security import Security
+
+from multimap_kernel.compute.spec import USERNAME
+from multimap_kernel.schema import ClusterError
+
+MOST = "MULTIMAP_CLUSTERS"
+"""Environment variable: how many clusters one person may have at a time; what is more, the reaper would delete."""
 
 
 class SecureCluster(KubeCluster):  # type: ignore[misc]
@@ -28,6 +36,8 @@ class SecureCluster(KubeCluster):  # type: ignore[misc]
 
     Raises
     ------
+    ClusterError
+        If this person has as many clusters as allowed.
     TimeoutError
         If it does not; the resource is deleted again.
     """
@@ -37,6 +47,7 @@ class SecureCluster(KubeCluster):  # type: ignore[misc]
         super().__init__(custom_cluster_spec=spec, resource_timeout=patience_s, shutdown_on_close=True, quiet=True)
 
     async def _create_cluster(self) -> None:
+        await refuse_one_more(self.namespace)
         cluster = await DaskCluster(self._custom_cluster_spec, namespace=self.namespace)
         await cluster.create()
         try:
@@ -73,3 +84,17 @@ class SecureCluster(KubeCluster):  # type: ignore[misc]
 
     def _last_seen(self) -> str:
         return ", ".join(f"{part} {state}" for part, state in self._startup_component_status.items()) or "nothing"
+
+
+async def refuse_one_more(namespace: str) -> None:
+    """Raise ClusterError if this person has as many clusters as allowed."""
+    most, person = int(os.environ.get(MOST) or 0), os.environ.get("MULTIMAP_POD_USER", "")
+    if not (most and person):
+        return
+    found = kr8s.asyncio.get(DaskCluster, namespace=namespace, label_selector={USERNAME: person})
+    own = [str(one.name) async for one in found]
+    if len(own) >= most:
+        raise ClusterError(
+            f"{person} may have {most} clusters at a time, found {', '.join(sorted(own))}; leave the `with` block of "
+            "one, or shut its notebook's kernel down"
+        )

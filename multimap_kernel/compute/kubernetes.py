@@ -37,7 +37,8 @@ def start_kubernetes(chosen: Cluster) -> Iterator[Any]:
     Raises
     ------
     ClusterError
-        If dask-kubernetes is not installed, no image is named, or the cluster does not come up.
+        If dask-kubernetes is not installed, no image is named, this person has as many clusters as allowed, or the
+        cluster does not come up.
     """
     _require_extra()
     from multimap_kernel.compute.kubecluster import SecureCluster  # noqa: PLC0415  # an optional extra, slow to import
@@ -48,6 +49,8 @@ def start_kubernetes(chosen: Cluster) -> Iterator[Any]:
     with dask.config.set({LINK: _dashboard_link()}):
         try:
             started = SecureCluster(spec, security, chosen.patience_s)
+        except ClusterError:
+            raise
         except Exception as fault:  # the client of Kubernetes raises errors of several libraries
             raise ClusterError(
                 f"a cluster must come up on Kubernetes within {chosen.patience_s:g} s, found {type(fault).__name__}: "

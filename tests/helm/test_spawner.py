@@ -115,6 +115,7 @@ def test_server__has_the_account_of_its_team_and_knows_its_place(mounted, settin
     assert "@sha256:" in known["JUPYTER_IMAGE_SPEC"]
     assert json.loads(known["MULTIMAP_PRICES"]) == VALUES["prices"]
     assert known["MULTIMAP_COLLABORATIVE"] == "0"
+    assert known["MULTIMAP_CLUSTERS"] == "3"
     resources = pod["spec"]["containers"][0]["resources"]
     assert resources["requests"]["memory"] == resources["limits"]["memory"] == 8 * 2**30
     assert "cpu" not in resources["limits"]

@@ -82,6 +82,7 @@ async def prepare(spawner, pod):
         "DASK_KUBERNETES__NAME": "mm-{MULTIMAP_POD_USER}",
         "DASK_DISTRIBUTED__DASHBOARD__LINK": DASHBOARD,
         "MULTIMAP_STORE": f"gs://{now['bucket']}/{team['prefix'].rstrip('/')}",
+        "MULTIMAP_CLUSTERS": str(now["clustersPerPerson"]),
         "MULTIMAP_TEAM": team["name"],
         "MULTIMAP_PRICES": json.dumps(now["prices"]),
     }
