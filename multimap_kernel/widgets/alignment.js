@@ -73,7 +73,7 @@ function header(view) {
 
 function render({ model, el }) {
   const view = startState(model);
-  const root = make("div", { class: "multimap-alignment", tabindex: "0", "data-lm-suppress-shortcuts": "true", role: "application", "aria-label": `alignment of ${view.facts.session}` });
+  const root = make("div", { class: "multimap-widget multimap-panel multimap-alignment", tabindex: "0", "data-lm-suppress-shortcuts": "true", role: "application", "aria-label": `alignment of ${view.facts.session}` });
   const head = make("div", { class: "mm-head" });
   const canvases = Object.fromEntries(["timeline", "traces", "courses", "spectrum"].map((name) => [name, make("canvas", { class: `mm-${name}` })]));
   const status = make("div", { class: "mm-status", role: "status" });

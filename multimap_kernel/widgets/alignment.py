@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import html
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import anywidget
 import traitlets
-from IPython.display import publish_display_data
 
 from multimap_kernel.io.store import Store
 from multimap_kernel.pipeline.results import sessions_of
@@ -28,10 +25,11 @@ from multimap_kernel.widgets.panels import (
     window_of,
 )
 from multimap_kernel.widgets.review import Review
+from multimap_kernel.widgets.still import Still
 
 Json = Any
 _FOLDER = Path(__file__).parent
-_MODULES = ("draw", "timeline", "traces", "actions", "moves", "alignment")
+_MODULES = ("elements", "draw", "timeline", "traces", "actions", "moves", "alignment")
 FIRST_S, COLUMNS = 12.0, 1200
 """Length of the window that is shown first, and its columns at most."""
 
@@ -69,7 +67,7 @@ def review_alignment(
         raise InputError(f"study {study!r} in {root} must hold a session run with {recipe!r}, found none; run it first")
     review = Review(store, session, recipe)
     if os.environ.get("MULTIMAP_BATCH") == "1":
-        return Still(_picture(review), link)
+        return Still(_picture(review), f"picture of the alignment of {review.session}", link)
     return AlignmentWidget(review)
 
 
@@ -88,7 +86,7 @@ class AlignmentWidget(anywidget.AnyWidget):
     """
 
     _esm = "\n".join((_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in _MODULES)
-    _css = (_FOLDER / "alignment.css").read_text(encoding="utf-8")
+    _css = "\n".join((_FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("theme", "panel", "alignment"))
     facts = traitlets.Dict().tag(sync=True)
     clocks = traitlets.Dict().tag(sync=True)
     decisions: traitlets.List[Any] = traitlets.List().tag(sync=True)
@@ -159,26 +157,6 @@ class AlignmentWidget(anywidget.AnyWidget):
         data, about = super()._repr_mimebundle_(**options) or ({}, {})
         picture = base64.b64encode(_picture(self.review)).decode()
         return {**data, "image/png": picture, "text/plain": f"alignment of {self.review.session}"}, about
-
-
-@dataclass(frozen=True)
-class Still:
-    """A picture and a link: all that stays of a widget in a batch run."""
-
-    png: bytes = field(repr=False)
-    link: str = ""
-
-    def _ipython_display_(self) -> None:
-        for output in self.outputs():
-            publish_display_data(output)  # type: ignore[no-untyped-call]  # IPython
-
-    def outputs(self) -> list[dict[str, str]]:
-        """MIME bundles, one per output."""
-        bundles = [{"image/png": base64.b64encode(self.png).decode(), "text/plain": "picture of the alignment"}]
-        if self.link:
-            anchor = f'<a href="{html.escape(self.link)}" target="_blank" rel="noopener">open the session</a>'
-            bundles.append({"text/html": anchor, "text/plain": self.link})
-        return bundles
 
 
 def _picture(review: Review) -> bytes:

@@ -5,17 +5,6 @@ const packed = (Kind, view) =>
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/** An element with attributes, events (on...) and children. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== undefined) element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
 /** Colours and font as the theme of the page has them now. */
 function themeOf(root) {
   const style = getComputedStyle(root);

@@ -6,8 +6,9 @@ import pytest
 import multimap_kernel as mm
 from multimap_kernel.schema import InputError
 from multimap_kernel.widgets import panels
-from multimap_kernel.widgets.alignment import AlignmentWidget, Still
+from multimap_kernel.widgets.alignment import AlignmentWidget
 from multimap_kernel.widgets.review import Review
+from multimap_kernel.widgets.still import Still
 
 SESSION = "sub-01_task-flicker"
 RECIPE = mm.Recipe.parse({"clean_eeg": {"pulse": {"method": "none"}}})
