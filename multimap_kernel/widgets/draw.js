@@ -5,6 +5,9 @@ const packed = (Kind, view) =>
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+/** Long lines are drawn by the processor: without a real graphics card a single one can hold up the page for seconds. */
+const IN_MEMORY = { willReadFrequently: true };
+
 /** Colours and font as the theme of the page has them now. */
 function themeOf(root) {
   const style = getComputedStyle(root);
@@ -19,7 +22,7 @@ function prepare(canvas, theme) {
   const sharp = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * sharp);
   canvas.height = Math.round(height * sharp);
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", IN_MEMORY);
   context.setTransform(sharp, 0, 0, sharp, 0, 0);
   context.clearRect(0, 0, width, height);
   context.font = `11px ${theme.font}`;

@@ -176,7 +176,7 @@ function carpetPicture(data, volumes) {
     }
   }
   const picture = new OffscreenCanvas(volumes, data.rows);
-  picture.getContext("2d").putImageData(image, 0, 0);
+  picture.getContext("2d", IN_MEMORY).putImageData(image, 0, 0);
   return picture;
 }
 
