@@ -100,6 +100,8 @@ _HOME = {
     "BatchTable": "batch.live",
     "list_runs": "batch.records",
     "review_alignment": "widgets.alignment",
+    "watch_training": "widgets.training",
+    "watch_run": "widgets.watching",
     "AlignmentWidget": "widgets.alignment",
     "share": "share.links",
     "list_links": "share.links",

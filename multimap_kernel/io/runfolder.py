@@ -72,14 +72,25 @@ class RunDirectory:
 
     def read_events(self) -> list[dict[str, Json]]:
         """The history, oldest first; half-written lines are left out."""
-        content = self._read(EVENTS)
+        return self.follow(0)[0]
+
+    def follow(self, place: int) -> tuple[list[dict[str, Json]], int]:
+        """What was added since an earlier look, and the place to look from next; an unfinished line is left for then.
+
+        Parameters
+        ----------
+        place
+            0, or what an earlier call gave.
+        """
+        content = (self._read(EVENTS) or b"")[place:]
+        whole = content.rfind(b"\n") + 1
         events = []
-        for line in (content or b"").splitlines():
+        for line in content[:whole].splitlines():
             try:
                 events.append(json.loads(line))
             except ValueError:
                 continue
-        return events
+        return events, place + whole
 
     def read_control(self) -> Mapping[str, Json]:
         """The orders that stand; none if there is no file."""

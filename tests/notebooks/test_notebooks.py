@@ -101,7 +101,7 @@ def test_train__its_defaults_find_what_no_line_can_see(tmp_path, monkeypatch):
     assert record.status == "done", f"{record.cell}\n{record.error}\n{record.log_tail}"
     executed = nbformat.read(Path(record.folder, "notebook.ipynb"), as_version=4)
     outputs = [output for cell in code_of(executed) for output in cell.outputs]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2  # learning, judged
     (card,) = (output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
     assert "**In short:** the network gains +0.0" in card
     assert not (tmp_path / "never").exists()

@@ -1,12 +1,16 @@
-"""Screenshots of the viewer on the demo study, in both themes.
+"""Screenshots of the viewer and the training widget on the demo study, in both themes.
 
 ``python tests/pictures/screens.py`` after ``make demo``; needs Chromium.
 """
 
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+import nbformat
+from playwright.sync_api import Browser, Locator, sync_playwright
 
 import multimap_kernel as mm
 from multimap_kernel.view.serving import serve
@@ -16,9 +20,17 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from conftest import CHROMIUM, FLAGS  # noqa: E402
+from laboratory import run_all, started  # noqa: E402
 from pages import READY  # noqa: E402
 
-STUDY = "demo"
+BIDS, STUDY, RECIPE = "demo/bids", "demo", "notebooks/demo.yaml"
+TRAIN = f"""
+import multimap_kernel as mm
+
+recipe = mm.Recipe.load({str(Path(RECIPE).resolve())!r})
+mm.watch_training({str(Path(BIDS).resolve())!r}, study={STUDY!r}, recipe=recipe)
+"""
+LEARNING_MS = 1_200_000
 
 
 def viewer(browser: Browser) -> None:
@@ -40,10 +52,44 @@ def viewer(browser: Browser) -> None:
         page.close()
 
 
+@contextmanager
+def in_lab(browser: Browser, cell: str, widget: str, theme: str) -> Iterator[Locator]:
+    """A widget in JupyterLab, as a cell gives it."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip())])
+    notebook.metadata.kernelspec = {"name": "multimap", "display_name": "multimap", "language": "python"}
+    with tempfile.TemporaryDirectory() as folder:
+        notebooks = Path(folder, "notebooks")
+        notebooks.mkdir()
+        nbformat.write(notebook, notebooks / "shown.ipynb")
+        with started(Path(folder), notebooks, Path(mm.Runtime().store), theme=theme) as address:
+            page = browser.new_page(viewport={"width": 1500, "height": 1400})
+            run_all(page, address.format("shown.ipynb"))
+            shown = page.locator(widget).first
+            shown.wait_for(timeout=60_000)
+            yield shown
+            page.close()
+
+
+def training(browser: Browser) -> None:
+    """The training widget at a run that is done: made for the first picture, found again for the second."""
+    for theme in ("Light", "Dark"):
+        with in_lab(browser, TRAIN, ".multimap-training", theme) as widget:
+            if not widget.get_attribute("data-run"):
+                widget.locator("select[name=kind]").select_option("run")
+                widget.locator("input[name=folds]").fill("2")
+                widget.locator("[data-act=start]").click()
+            widget.page.locator('.multimap-training[data-state="done"]').wait_for(timeout=LEARNING_MS)
+            widget.focus()
+            widget.press("ArrowRight")
+            widget.page.wait_for_timeout(700)
+            widget.screenshot(path=HERE / f"training_{theme.lower()}.png")
+
+
 def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         viewer(browser)
+        training(browser)
         browser.close()
     print(f"screenshots are in {HERE}")
 
