@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -35,23 +34,22 @@ def commit() -> str:
     return subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def heading(title: str, command: str) -> str:
-    """First lines of a table: what made it, from which commit and code."""
-    return f"# {title}\n\nMade by `{command}` at commit {commit()}, science modules {science_hash()}.\n"
+MADE = (
+    ("VALIDATION.md", "tests/validate/results", "validate.py"),
+    ("BENCHMARKS.md", "tests/bench/results", "bench.py"),
+)
+"""Each table, where its rows are kept, and what measures them."""
 
 
 def stale() -> list[str]:
-    """Sentences about the tables that stand for other code than what is checked out."""
-    sentences = []
-    for path in sorted((ROOT / "tests/validate/results").glob("*.json")):
-        kept = json.loads(path.read_text())
-        if kept["science"] != science_hash(path.stem):
-            again = f"validate.py {path.stem} measures it anew"
-            sentences.append(f"VALIDATION.md: '{path.stem}' stands for commit {kept['commit']}; {again}")
-    table = ROOT / "BENCHMARKS.md"
-    made = re.search(r"at commit (\w+), science modules (\w+)", table.read_text()) if table.is_file() else None
-    if made and made[2] != science_hash():
-        sentences.append(f"BENCHMARKS.md stands for commit {made[1]}; make bench measures it anew")
+    """Sentences about the rows of tables that stand for other code than what is checked out."""
+    now, sentences = science_hash(), []
+    for table, folder, command in MADE:
+        for path in sorted((ROOT / folder).glob("*.json")):
+            kept = json.loads(path.read_text())
+            if kept["science"] != now:
+                again = f"{command} {path.stem} measures it anew"
+                sentences.append(f"{table}: '{path.stem}' stands for commit {kept['commit']}; {again}")
     return sentences
 
 
