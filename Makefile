@@ -72,7 +72,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the pinned packages and the test tools into $(VENV)"
-	@$(INSTALL) --editable '.[train,cloud,hub,lab,test]'
+	@$(INSTALL) --editable '.[train,cloud,hub,test]'
 	@$(BIN)/python -m multimap_kernel.kernelspec install >/dev/null
 	@ln -sfn $(abspath multimap_kernel/share/button) $(VENV)/share/jupyter/labextensions/multimap
 	@touch $@ $(VENV)/.demo

@@ -66,7 +66,6 @@ c.Spawner.environment = {
 c.Spawner.http_timeout = c.Spawner.start_timeout = 300
 
 
-
 def settle(spawner):
     """Let everybody see the folder ``shared``; it is the hub's, so whoever has an account of her own only reads it."""
     introduce(spawner)  # noqa: F821  # of files/hub

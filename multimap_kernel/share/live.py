@@ -48,7 +48,11 @@ class Sharing(APIHandler):
 
     @tornado.web.authenticated
     async def delete(self) -> None:
-        """Nobody but the owner can do anything here 10 s later; what guests started goes on."""
+        """The hub lets no guest in any more, from 10 s later on.
+
+        What guests started goes on. They ran code as the owner: who read the token of this server there has it until
+        the server is stopped.
+        """
         await self._ask("DELETE", "share-codes")  # first: nobody comes in behind our back
         await self._ask("DELETE", "shares")
         close_sockets_of_guests()
@@ -87,11 +91,11 @@ def close_sockets_of_guests() -> None:
     guest would go on after the end. Kernels, terminals and documents each keep their sockets in a list of their own,
     or in none; all of them are objects of this process.
     """
-    for one in gc.get_objects():
-        if issubclass(type(one), WebSocketHandler):
-            user = getattr(one, "current_user", None)
-            if user is not None and user.username != _owner():
-                one.close(code=1008, reason="the owner of this server ended the sharing")
+    # by the type itself: to ask an object for its class can wake a lazy one
+    handlers = [one for one in gc.get_objects() if issubclass(type(one), WebSocketHandler)]
+    for one in handlers:
+        if one.ws_connection is not None and getattr(one.current_user, "username", "") != _owner():
+            one.close(code=1008, reason="the owner of this server ended the sharing")
 
 
 def _owner() -> str:

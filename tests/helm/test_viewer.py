@@ -16,7 +16,7 @@ VIEWER = ("lab", {"app.kubernetes.io/name": "multimap", "app.kubernetes.io/compo
 
 
 def of_jupyterhub(component):
-    return "lab", {"app": "jupyterhub", "component": component}
+    return "lab", {"component": component}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_pod__has_no_rights_in_kubernetes_and_no_place_to_write_but_its_scratch(
         (of_jupyterhub("singleuser-server"), VIEWER, 8080, True),
         (of_jupyterhub("singleuser-server"), VIEWER, 22, False),
         (("multimap-compute", {"dask.org/component": "worker"}), VIEWER, 8080, False),
-        (("default", {"app": "jupyterhub", "component": "proxy"}), VIEWER, 8080, False),
+        (("default", {"component": "proxy"}), VIEWER, 8080, False),
         (VIEWER, of_jupyterhub("singleuser-server"), 8888, False),
         (VIEWER, ("multimap-compute", {"dask.org/component": "scheduler"}), 8786, False),
     ],

@@ -103,6 +103,7 @@ def test_button__lets_a_guest_work_as_the_owner_until_it_is_withdrawn(hub, perso
     assert bob.evaluate("window.ended") == 1008  # a socket is one request that lasts
     assert bob.context.request.get(link).status == 404
     alice.screenshot(path=tmp_path / "withdrawn.png")
+    hub.stop("alice")
 
 
 def test_collaborative_server__shows_each_what_the_other_types(hub, person, tmp_path):

@@ -69,7 +69,7 @@
     part("withdraw").onclick = act(async () => {
       const left = await ask(jupyter, "DELETE");
       part("made").hidden = true;
-      say("Withdrawn. What guests started in kernels and terminals goes on: shut those down, or stop your server.");
+      say("Withdrawn. What guests started goes on, and they may have kept a key of this server: stop it to end both.");
       return left;
     });
     copy.onclick = () => {
@@ -89,7 +89,7 @@
       const note = new jupyter.Widget();
       note.id = "multimap-guest";
       note.node.textContent = `You work as ${owner}`;
-      note.node.style.cssText = "padding: 4px 12px; align-self: center; white-space: nowrap";
+      note.node.style.cssText = "padding: 4px 12px; align-self: center; white-space: nowrap; color: var(--jp-ui-font-color1)";
       app.shell.add(note, "top", { rank: 1000 });
       return;
     }
