@@ -12,11 +12,13 @@ from pathlib import Path
 import dask
 import pytest
 from distributed import Client, wait
+from interrupted import RECIPE
 from objectstore import free_port
 
 import multimap_kernel as mm
 from multimap_kernel.compute.tls import environment, settings, temporary_security
 from multimap_kernel.schema import ClusterError
+from multimap_kernel.simulate import simulate_session
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(1200)]
 DASK = Path(sys.executable).with_name("dask")
@@ -87,6 +89,36 @@ def processes(tmp_path):
         yield running
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    simulate_session(folder / "bids", size="tiny", artifacts=False)
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+def run(study, runtime, store, progress=None):
+    """The line as far as the features: its steps, and a hash of each result."""
+    chosen = runtime.model_copy(update={"store": str(store)})
+    recipe = mm.Recipe.load(study / "recipe.yaml")
+    (result,) = mm.run(
+        str(study / "bids"), study="s", recipe=recipe, runtime=chosen, upto="features", progress=progress
+    )
+    place = mm.Store(chosen.store, "s")
+    return result, {
+        step.step: mm.io.store.digest(place.open(step.place, step.key))
+        for step in result.steps
+        if place.commit(step.place, step.key)
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study):
+    result, found = run(study, mm.Runtime(cluster={"kind": "threads"}), study / "undisturbed")
+    result.require_done()
+    return found
+
+
 def test_retire__a_worker_that_gets_sigterm_after_the_hook_loses_nothing(processes):
     def stamp(number):
         return time.time(), os.urandom(1_000_000)
@@ -136,3 +168,32 @@ def test_scheduler__listens_to_its_own_certificate_alone(processes):
         mm.cluster(processes.runtime),
     ):
         pass
+
+
+def test_run__a_killed_worker_changes_no_result(processes, study, undisturbed, tmp_path):
+    processes.add("a", "b")
+
+    def kill(session, step):
+        if step.step == "features" and step.state == "running":
+            processes.end("a", signal.SIGKILL)
+
+    result, found = run(study, processes.runtime, tmp_path / "store", kill)
+    result.require_done()
+    assert "a" not in processes.workers
+    assert found == undisturbed
+
+
+def test_cluster__other_software_is_refused_in_words(processes, monkeypatch):
+    processes.environment["PYTHONPATH"] = str(tampered(processes.folder, "xarray", "2020.1.0"))
+    processes.add("a")
+    told = r"same image, found xarray \S+ here, 2020\.1\.0 on worker tls://.*restart"
+    with pytest.raises(ClusterError, match=told), mm.cluster(processes.runtime):
+        pass
+
+
+def tampered(folder, package, version):
+    """A folder by which a process believes that it has another version of a package."""
+    information = folder / "other" / f"{package}-{version}.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    return information.parent
