@@ -51,6 +51,7 @@ validate: $(VENV)/.test  ## many seeds and large data; writes VALIDATION.md
 bench: $(VENV)/.test $(VENV)/.chromium  ## paired with the peers; writes BENCHMARKS.md
 	$(BIN)/python tests/bench/bench.py
 	$(BIN)/python tests/bench/screen.py
+	$(BIN)/python tests/bench/widget.py
 pictures: $(VENV)/.test $(VENV)/.chromium  ## the pictures of the README, drawn from the demo study
 	$(BIN)/python tests/pictures/pictures.py
 	$(BIN)/python tests/pictures/screens.py

@@ -84,6 +84,7 @@ _HOME = {
     "current": "pipeline",
     "sessions_of": "pipeline",
     "session_states": "pipeline",
+    "browse_sessions": "widgets.sessions",
     "study_quality": "pipeline",
     "training_runs": "pipeline",
     "background": "pipeline",

@@ -192,7 +192,7 @@ function drawCourses(canvas, view) {
     const largest = course.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-3) * 1.1;
     const milli = largest > 2000 ? 1e-3 : 1;
     const panel = frame(box, [0, view.clocks.repetition_time], [-largest * milli, largest * milli]);
-    leftAxis(context, panel, theme, name, milli === 1 ? "(µV)" : "(mV)", ticks(-largest * milli, largest * milli, 3));
+    leftAxis(context, panel, theme, name, milli === 1 ? "(µV)" : "(mV)", ticks(-largest * milli, largest * milli, 4));
     if (course.length) {
       context.strokeStyle = colour;
       context.lineWidth = 1;
