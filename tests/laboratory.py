@@ -63,21 +63,21 @@ def started(
 
 
 def _address(server: subprocess.Popen, runtime: Path) -> str:
-    for _ in range(600):
+    for _ in range(1800):
         assert server.poll() is None, "JupyterLab ended; see lab.log"
         for found in runtime.glob("jpserver-*.json"):
             about = json.loads(found.read_text())
             with suppress(OSError), socket.create_connection(("127.0.0.1", about["port"]), timeout=1):
                 return about["url"] + "lab/tree/"  # the file is there a moment before anybody listens
         time.sleep(0.1)
-    raise AssertionError("JupyterLab must listen within 60 s")
+    raise AssertionError("JupyterLab must listen within 180 s")
 
 
 def run_all(page, address: str) -> None:
     """Open a notebook and run it from its menu; no cell may fail."""
     page.goto(address)
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90_000)
-    page.wait_for_function(KERNEL_IS_THERE, timeout=90_000)
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=180_000)
+    page.wait_for_function(KERNEL_IS_THERE, timeout=180_000)
     page.evaluate(RUN_ALL)
     outputs = [output for cell in page.evaluate(OUTPUTS) for output in cell]
     assert [output for output in outputs if output["output_type"] == "error"] == []

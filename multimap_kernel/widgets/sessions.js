@@ -62,7 +62,7 @@ function render({ model, el }) {
   function draw() {
     const focus = table.contains(document.activeElement);
     const steps = model.get("steps");
-    const head = ["session", ...steps, "notebook", "what is missing"].map((name) => make("th", { scope: "col" }, name));
+    const head = ["session", ...steps, "notebook", "what is missing"].map((name) => make("th", { scope: "col" }, name.replace("_", "_\u200b"))); // may be broken there
     table.replaceChildren(make("tr", {}, ...head), ...model.get("rows").map((session) => row(session, steps)));
     go(...at, { focus });
   }

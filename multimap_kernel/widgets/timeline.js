@@ -125,7 +125,7 @@ function drawResidual(context, box, time, { theme, clocks, data, preview, name, 
 }
 
 function drawCourse(values, colour, tr, context, box, time, { theme, name, unit }, floor = 0) {
-  const largest = values.reduce((most, value) => (value > most ? value : most), 1e-9);
+  const largest = values.reduce((most, value) => (value > most ? value : most), floor) || 1;
   const panel = frame(box, time, [floor, floor + (largest - floor) * 1.15]);
   leftAxis(context, panel, theme, name, unit);
   context.strokeStyle = colour;

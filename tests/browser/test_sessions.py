@@ -34,9 +34,7 @@ DRAWN = "Number(document.querySelector('.multimap-alignment')?.dataset.drawn) > 
 VIEWER = "iframe[title='multimap viewer']"
 ASK = """async () => {
   const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
-  const begun = performance.now();
   await kernel.requestExecute({code: "1 + 1"}).done;
-  return performance.now() - begun;
 }"""
 
 
@@ -167,7 +165,8 @@ def starts_and_opens_by_keyboard(page, folder):
     assert '"start"' in page.evaluate(FOCUSED)
     page.keyboard.press("Enter")
     page.wait_for_selector(".multimap-sessions td.mm-running")
-    assert page.evaluate(ASK) < 3_000, "the kernel must be free while the line runs"
+    page.evaluate(ASK)
+    assert "running" in page.evaluate(STATES, 2), "the kernel must answer while the line runs"
     page.screenshot(path=folder / "running.png")
     page.wait_for_function(f"row => ({STATES})(row).every(state => state === 'done')", arg=2, timeout=300_000)
     for key in ("Home", *["ArrowRight"] * 9):
