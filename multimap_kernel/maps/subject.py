@@ -36,7 +36,7 @@ def subject_map(
     The effect is that of `fixed_effects`: the mean of the runs, each weighted by its precision. It says what holds for
     these runs of this subject, not for others. The null moves the design of each run for itself, as `activation_map`
     does for one, and adds up scores and information of all runs: every voxel is judged by the largest ``|t|`` of all.
-    Runs that are short by themselves have many members together (two runs of 60 volumes 29 x 29 circular shifts).
+    Runs that are short by themselves have many members together (two runs of 60 volumes: 31 x 31 circular shifts).
 
     Parameters
     ----------
