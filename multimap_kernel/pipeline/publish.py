@@ -29,7 +29,6 @@ from multimap_kernel.io.store import Product
 from multimap_kernel.io.templates import load_template
 from multimap_kernel.pipeline.keys import Inputs
 from multimap_kernel.schema import Decision, Fit
-from multimap_kernel.view.figures import figure_png
 from multimap_kernel.view.layers import map_layers, viewer_zarr
 from multimap_kernel.view.report import Section, report_html
 from multimap_kernel.view.sections import SessionResults, session_sections
@@ -132,8 +131,8 @@ def _write_pictures(inputs: Inputs, sections: Sequence[Section], folder: str) ->
     """The pictures of the sensor maps, beside their tables."""
     names = {"Sensor maps": "sensor", "Evoked responses": "evoked", "EEG pattern of BOLD": "pattern"}
     for section in sections:
-        if section.figure is not None and (name := names.get(section.title)):
-            write_picture(figure_png(section.figure), folder, entities=_entities(inputs), name=name)
+        if (name := names.get(section.title)) and section.png:
+            write_picture(section.png, folder, entities=_entities(inputs), name=name)
 
 
 def _report(inputs: Inputs, told: tuple[tuple[Section, ...], tuple[str, ...]]) -> str:

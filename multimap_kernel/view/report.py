@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import jinja2
@@ -42,6 +43,11 @@ class Section:
     table: tuple[tuple[str, str], ...] = ()
     figure: Figure | None = None
 
+    @cached_property
+    def png(self) -> bytes:
+        """The figure, rendered once for the page and for a file of its own; empty without one."""
+        return b"" if self.figure is None else figure_png(self.figure)
+
 
 def report_html(
     title: str,
@@ -72,8 +78,8 @@ def report_html(
     )
 
 
-def _picture(figure: Figure) -> str:
-    return f"data:image/png;base64,{base64.b64encode(figure_png(figure)).decode()}"
+def _picture(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 _TEMPLATES.filters["picture"] = _picture
