@@ -40,7 +40,7 @@ check: $(VENV)/.test
 test-line: $(VENV)/.test
 	$(BIN)/pytest -q -m "line and not (browser or batch or platform)"
 test-browser: $(VENV)/.test $(VENV)/.chromium client
-	$(BIN)/pytest -q -m "browser and not platform" -k "not under_any_prefix"  # not yet seen green on a quiet machine
+	$(BIN)/pytest -q -m "browser and not platform"
 test-batch: $(VENV)/.test $(VENV)/.chromium
 	$(BIN)/pytest -q -m "batch and not (browser or platform)"
 test-platform: $(VENV)/.test $(BIN)/helm $(VENV)/.proxy $(VENV)/.chromium client

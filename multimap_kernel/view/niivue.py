@@ -20,7 +20,8 @@ _HEIGHT = 420  # pixels
 def niivue_view(layers: Sequence[Layer]) -> Any:
     """Make a widget of the anatomy and one map, the first that passes, with the viewer's colours and threshold.
 
-    The images travel whole into the widget's state, and with it into the saved notebook: one map, not all.
+    The images travel whole into the widget's state, and with it into the saved notebook: one map, not all. NiiVue 0.65
+    turns black when JupyterLab's theme is changed while the cell is out of view, until the window changes its size.
 
     Parameters
     ----------
