@@ -7,9 +7,9 @@ from argparse import Namespace
 from rich.table import Column, Table
 
 from multimap_kernel.batch.records import RunRecord
-from multimap_kernel.console.chosen import choose_maps
 from multimap_kernel.console.screen import OUT
 from multimap_kernel.io.store import Store
+from multimap_kernel.pipeline import open_maps
 from multimap_kernel.schema import InputError
 from multimap_kernel.share.links import list_links, revoke_link, share
 from multimap_kernel.share.opened import find_runs
@@ -21,9 +21,9 @@ def link(store: Store, options: Namespace) -> int:
     if options.run:
         made = share(_run(store, options.run), store=store.root, **given)
     else:
-        chosen = choose_maps(store, options.session, options.recipe_name)
-        told = {**given, "title": options.title or chosen.label}
-        made = share(chosen.maps, anatomy=chosen.anatomy, store=store.root, **told)
+        opened = open_maps(store, options.session, options.recipe_name)
+        told = {**given, "title": options.title or opened.label}
+        made = share(opened.maps, anatomy=opened.anatomy, store=store.root, **told)
     OUT.print(f"[bold]{made.url}[/bold]", soft_wrap=True)
     people = ", ".join([*(f"group {one}" for one in made.groups), *made.users]) or "nobody else"
     OUT.print(f"for you and {people}, until {made.expires[:10]}; withdraw it: multimap link --revoke {made.identifier}")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from multimap_kernel.console.chosen import GROUP, choose_maps
 from multimap_kernel.console.screen import OUT
 from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store
+from multimap_kernel.pipeline import open_maps
 from multimap_kernel.view.layers import map_layers
 from multimap_kernel.view.serving import serve, wait_for_interrupt
 from multimap_kernel.view.volumes import make_volumes
@@ -23,15 +23,15 @@ EXTENSION = "multimap_kernel.share.extension"
 
 def show(store: Store, session: str, recipe: str, port: int) -> int:
     """Serve the maps of a session, or of the group, on loopback until Ctrl-C."""
-    chosen = choose_maps(store, session, recipe)
-    layers = map_layers(chosen.maps, anatomy=chosen.anatomy)
-    if chosen.label == GROUP:
+    opened = open_maps(store, session, recipe)
+    layers = map_layers(opened.maps, anatomy=opened.anatomy)
+    if opened.of_group:
         _, url = serve(layers, port=port)
     else:
-        tree = chosen.tree
+        tree = opened.tree
         series = tree["features"].to_dataset().assign(prediction=tree["fuse"]["prediction"])
         _, url = serve(layers, series=series, volumes=make_volumes(tree["normalise"].to_dataset()), port=port)
-    OUT.print(f"{chosen.label}: [bold]{url}[/bold]\nCtrl-C ends it", soft_wrap=True)
+    OUT.print(f"{opened.label}: [bold]{url}[/bold]\nCtrl-C ends it", soft_wrap=True)
     wait_for_interrupt()
     return 0
 

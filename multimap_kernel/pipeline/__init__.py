@@ -2,6 +2,7 @@
 
 from multimap_kernel.pipeline.group import GROUP, run_group
 from multimap_kernel.pipeline.keys import Inputs, Step, key_of
+from multimap_kernel.pipeline.opened import open_maps
 from multimap_kernel.pipeline.publish import background
 from multimap_kernel.pipeline.quality import study_quality
 from multimap_kernel.pipeline.results import collect_garbage, current, open_session, sessions_of
@@ -24,6 +25,7 @@ __all__ = [
     "current",
     "key_of",
     "line",
+    "open_maps",
     "open_session",
     "plan",
     "run",

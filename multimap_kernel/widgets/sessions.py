@@ -18,7 +18,7 @@ import traitlets
 from multimap_kernel.batch.records import PAGE, RunRecord, list_runs
 from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.io.store import Store
-from multimap_kernel.pipeline import STEPS, Attempt, SessionStates, background, open_session, session_states
+from multimap_kernel.pipeline import STEPS, Attempt, SessionStates, open_maps, session_states
 from multimap_kernel.schema import InputError, MultimapError
 from multimap_kernel.view.embed import show
 from multimap_kernel.widgets.alignment import AlignmentWidget
@@ -186,11 +186,10 @@ class SessionBrowser(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carri
         return [{"data": data, "metadata": about}]
 
     def _open_maps(self, session: str) -> list[Bundle]:
-        tree = open_session(self._store.root, self._store.study, session, self._recipe.name)
-        maps = [tree[f"map/{kind}"].to_dataset() for kind in ("activation", "coupling") if kind in tree["map"].children]
-        series = tree["features"].to_dataset().assign(prediction=tree["fuse"]["prediction"])
-        anatomy = background(maps[0], tree["realign"].to_dataset())
-        shown = show(maps, anatomy=anatomy, series=series, volumes=tree["normalise"].to_dataset())
+        opened = open_maps(self._store, session, self._recipe.name)
+        series = opened.tree["features"].to_dataset().assign(prediction=opened.tree["fuse"]["prediction"])
+        volumes = opened.tree["normalise"].to_dataset()
+        shown = show(opened.maps, anatomy=opened.anatomy, series=series, volumes=volumes)
         return [{"data": data, "metadata": {}} for data in shown.outputs()]
 
     def _open_notebook(self, session: str) -> list[Bundle]:
@@ -199,8 +198,9 @@ class SessionBrowser(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carri
             fs, path = fsspec.core.url_to_fs(posixpath.join(record.folder, PAGE))
             if record.session == session and fs.exists(path):
                 page = html.escape(fs.cat_file(path).decode("utf-8"))
+                title = html.escape(f"executed notebook of {session}")
                 style = 'width="100%" height="700" style="border:0; background:#fff"'
-                frame = f'<iframe sandbox srcdoc="{page}" title="executed notebook of {session}" {style}></iframe>'
+                frame = f'<iframe sandbox srcdoc="{page}" title="{title}" {style}></iframe>'
                 return [{"data": {"text/html": frame, "text/plain": record.folder}, "metadata": {}}]
         raise InputError(f"{session} must have an executed notebook, found none; run one with multimap batch")
 

@@ -151,8 +151,9 @@ def starts_by_mouse_what_then_fails(page):
     page.keyboard.type("no markers were recorded")
     page.keyboard.press("Enter")
     page.wait_for_function(f"row => ({STATES})(row).every(state => state === 'excluded')", arg=3)
+    page.eval_on_selector(".multimap-alignment", "shown => shown.dataset.before = true")
     align.click()
-    page.wait_for_selector(".multimap-alignment [data-fate='exclude']")
+    page.wait_for_selector(".multimap-alignment:not([data-before]) [data-fate='exclude']")  # the one opened anew
     page.locator(".multimap-alignment").focus()
     page.keyboard.press("u")
     row.locator("td.mm-excluded").first.wait_for(state="detached")

@@ -89,8 +89,8 @@ def test_maps__its_defaults_draw_each_kind_of_map_and_say_its_null(tmp_path, mon
     assert record.status == "done", f"{record.cell}\n{record.error}\n{record.log_tail}"
     executed = nbformat.read(Path(record.folder, "notebook.ipynb"), as_version=4)
     outputs = [output for cell in code_of(executed) for output in cell.outputs]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4  # each kind of map
-    assert outputs[-1].data["text/plain"].count("smallest_p") == 6  # BOLD, EEG and joint have one each
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5  # each kind of map
+    assert outputs[-1].data["text/plain"].count("smallest_p") == 7  # BOLD, EEG and joint have one each
     assert not (tmp_path / "never").exists()
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import multimap_kernel as mm
+from multimap_kernel.__main__ import main
 from multimap_kernel.io.store import walk_keys
 from multimap_kernel.pipeline import STEPS
+from multimap_kernel.schema import InputError
 
 SESSION = "sub-01_task-flicker"
 RECIPE = mm.Recipe.parse({"clean_eeg": {"pulse": {"method": "none"}}})
@@ -95,6 +97,14 @@ def test_run__a_bad_channel_and_a_bad_span_are_left_out_of_the_clean_eeg(study):
     assert "Pz" not in power["channel"].values
     missing = np.flatnonzero(np.isnan(power.values).any((1, 2)))
     assert missing.tolist() == list(range(int(truth[0] // 2), int(truth[1] // 2) + 1))
+
+
+def test_show__of_a_session_without_maps_says_how_far_it_is(study, capsys):
+    _, given, _ = study
+    assert main(["show", "--study", "mine", "--store", given["runtime"].store]) == InputError.exit_code
+    told = capsys.readouterr().err
+    assert "must have maps, found the steps ingest, align, realign, clean_eeg" in told
+    assert told.rstrip().endswith("run it whole")
 
 
 def test_run__an_unknown_bad_channel_stops_the_session_with_its_name(study):

@@ -38,7 +38,8 @@ def _notebook(folder, name: str):
     nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / name)
 
 
-def _open_sharing(page):
+def _open_sharing(page, name="shared.ipynb"):
+    page.wait_for_selector(f".lm-TabBar-tab.jp-mod-current:has-text('{name}')")  # Lab first shows what was open before
     page.wait_for_selector(CELL)
     page.click("#multimap-share button, #multimap-share jp-button")
     return page.locator(".jp-Dialog-content")
@@ -111,7 +112,7 @@ def test_collaborative_server__shows_each_what_the_other_types(hub, person, tmp_
     _notebook(hub.folder / "home" / "alice", "together.ipynb")
     place = "/user/alice/collaborative/lab/tree/together.ipynb"
     alice, bob = person("alice", place), person("bob", "/hub/home")
-    _accept(bob, _link(_open_sharing(alice)))
+    _accept(bob, _link(_open_sharing(alice, "together.ipynb")))
     assert bob.url.endswith(place)
     alice.click(".jp-Dialog-footer button")
     for page, other, words in ((alice, bob, " # alice was here"), (bob, alice, " # and bob")):
