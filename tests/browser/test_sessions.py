@@ -101,7 +101,7 @@ def test_browse_sessions__opens_and_starts_by_keyboard_and_by_mouse(study, asked
         starts_by_mouse_what_then_fails(page)
         opens_by_keyboard(page)
         starts_by_keyboard(page, tmp_path)
-    page.close()
+        page.close()  # before its server goes, for which Lab would look
     assert noise == []
     bids, given = asked
     states = mm.session_states(bids, **given)
