@@ -127,8 +127,12 @@ def scaled(rows: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
 
 def unit_residuals(data: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
     """Partial the nuisance (time, rank) out of data (time, voxel) and scale to length 1; NaN where nothing is left."""
-    # the nuisance holds the constant; small numbers keep float32 exact
-    return unit_rest((data - data[0]).astype(np.float32), nuisance)
+    rest = np.empty(data.shape, np.float32)
+    for first in range(0, data.shape[1], _TOGETHER):  # what is held in between stays in the cache
+        part = slice(first, first + _TOGETHER)
+        # the nuisance holds the constant; small numbers keep float32 exact
+        rest[:, part] = unit_rest((data[:, part] - data[0, part]).astype(np.float32, copy=False), nuisance)
+    return rest
 
 
 def unit_rest(centred: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
