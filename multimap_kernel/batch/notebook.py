@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 
 from multimap_kernel.batch.records import RunRecord
+from multimap_kernel.pipeline.keys import GROUP_FOLDER
 
 BANNER = "multimap-status"  # tag of the cell that tells a reader of the notebook what became of the run
 IMAGES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
@@ -129,9 +130,9 @@ def _link_pictures(notebook: Any, record: RunRecord) -> None:
 
 
 def _of_study(notebook: Any) -> str:
-    """``group`` for a notebook that asks for no session, as the maps of the whole study are called; else nothing."""
+    """What the maps of a whole study are called, for a notebook that asks for no session; else nothing."""
     asked = [cell.source for cell in _code(notebook) if "parameters" in cell.metadata.get("tags", [])]
-    return "" if any(re.search(r"^session\b", source, re.MULTILINE) for source in asked) else "group"
+    return "" if any(re.search(r"^session\b", source, re.MULTILINE) for source in asked) else GROUP_FOLDER
 
 
 def _code(notebook: Any) -> list[Any]:
