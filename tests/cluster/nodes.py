@@ -153,7 +153,8 @@ class Nodes:
 
     def _publish_names(self, pods):
         self.last = {**getattr(self, "last", {}), **pods}
-        names = {}
+        # names stay, as a resolver remembers them: without one the operator sleeps for minutes
+        names = json.loads(self.names.read_text())
         for service in self.api.of("services"):
             for pod in pods.values():
                 if service["spec"]["selector"].items() <= pod["metadata"].get("labels", {}).items():

@@ -3,7 +3,10 @@
 import asyncio
 import gc
 import importlib.resources
+import json
+import os
 import runpy
+import signal
 import socket
 import sys
 import time
@@ -23,6 +26,7 @@ pytestmark = [
     pytest.mark.timeout(1200),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # kr8s leaves its connections to the collector
 ]
+CALLS = Path(__file__).parents[1] / "helm" / "kubecluster_calls.json"
 SPACE = "compute"
 PATIENCE_S = 400
 """A busy machine takes minutes to start a process; a quiet one takes none of this time."""
@@ -102,6 +106,77 @@ def nothing_left(api):
     until(lambda: not any(counted(api).values()) and not api.nodes.processes)
 
 
+def holder(client, api):
+    """Name of the pod of a worker that holds results."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    address = next(address for address, keys in client.has_what().items() if keys)
+    return next(name for name in api.nodes.processes if name.startswith(workers[address]["id"]))
+
+
+def number(client):
+    return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def test_run__a_step_on_kubernetes_gives_what_threads_give(kubernetes, tiny_study, tmp_path):
+    recipe = mm.Recipe.parse({"ingest": {"eeg_state": "raw"}, "normalise": {"space": "native"}})
+    found = {}
+    for name, chosen in (("kubernetes", runtime()), ("threads", mm.Runtime(cluster={"kind": "threads"}))):
+        place = chosen.model_copy(update={"store": str(tmp_path / name)})
+        (result,) = mm.run(str(tiny_study), study="s", recipe=recipe, runtime=place, upto="realign")
+        result.require_done()
+        step = result.steps[-1]
+        found[name] = mm.io.store.digest(mm.Store(place.store, "s").open(step.place, step.key))
+    assert found["kubernetes"] == found["threads"]
+    nothing_left(kubernetes)
+
+
+def test_cluster__grows_shrinks_and_survives_a_kill_and_a_spot_notice(kubernetes):
+    def slow(value):
+        time.sleep(0.1)
+        return value * value, time.time()
+
+    with mm.cluster(runtime()) as client:
+        started = client.cluster
+        assert client.scheduler.address.startswith("tls://")
+        name = started.name
+        assert client.dashboard_link == f"/user/ann/proxy/{name}-scheduler.{SPACE}:8787/status"
+        client.wait_for_workers(2, timeout=PATIENCE_S)
+        started.scale(3)
+        client.wait_for_workers(3, timeout=PATIENCE_S)
+
+        futures = client.map(slow, range(60), pure=False)
+        time.sleep(0.5)
+        killed = holder(client, kubernetes)
+        os.kill(kubernetes.nodes.processes[killed].pid, signal.SIGKILL)
+        assert [square for square, _ in client.gather(futures)] == [value * value for value in range(60)]
+        until(lambda: killed in kubernetes.nodes.processes and number(client) == 3)
+
+        stamps = [when for _, when in client.gather(futures)]
+        noticed = holder(client, kubernetes)
+        kubernetes.loop.call_soon_threadsafe(kubernetes.remove, ("v1", "pods", SPACE, noticed))
+        until(lambda: noticed not in kubernetes.nodes.processes)
+        assert "handed over its results" in kubernetes.logs[noticed].read_text()
+        assert [when for _, when in client.gather(futures)] == stamps  # none was computed again
+
+        until(lambda: number(client) == 3)  # the operator retires nobody while one of them is starting again
+        started.scale(1)
+        until(lambda: number(client) == 1 and counted(kubernetes)["deployments"] == 2)
+        assert [when for _, when in client.gather(futures)] == stamps
+        assert f"{name}-scheduler" in " ".join(started.get_logs())
+    nothing_left(kubernetes)
+    assert "Scaled worker group" in kubernetes.nodes.folder.joinpath("operator.log").read_text()
+
+
+def test_cluster__grows_with_its_work_inside_its_bounds(kubernetes):
+    with mm.cluster(runtime(workers=1, max_workers=2)) as client:
+        futures = client.map(time.sleep, [1.0] * 60, pure=False)
+        until(lambda: number(client) == 2)
+        (scaler,) = kubernetes.of("daskautoscalers")
+        assert scaler["spec"] == {"cluster": client.cluster.name, "minimum": 1, "maximum": 2}
+        client.cancel(futures)
+    nothing_left(kubernetes)
+
+
 def test_cluster__ends_with_its_notebook(kubernetes, monkeypatch):
     key = ("v1", "pods", SPACE, "jupyter-ann")
     pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": key[3], "namespace": SPACE}, "spec": {}}
@@ -112,6 +187,18 @@ def test_cluster__ends_with_its_notebook(kubernetes, monkeypatch):
         labels = [one["metadata"]["labels"] for one in kubernetes.of("deployments") + kubernetes.of("pods")[1:]]
         assert {each["hub.jupyter.org/username"] for each in labels} == {"ann"}
         kubernetes.loop.call_soon_threadsafe(kubernetes.remove, key)
+        until(lambda: not any(counted(kubernetes).values()))
+    nothing_left(kubernetes)
+
+
+def test_cluster__without_work_is_deleted(kubernetes):
+    with mm.cluster(runtime(workers=1, idle_s=900)) as client:
+        assert client.submit(abs, -3).result() == 3
+        (asked,) = kubernetes.of("daskclusters")
+        assert asked["spec"]["idleTimeout"] == 900
+        asked["spec"]["idleTimeout"] = 1  # a busy machine is idle for longer while it starts
+        key = ("kubernetes.dask.org/v1", "daskclusters", SPACE, asked["metadata"]["name"])
+        kubernetes.loop.call_soon_threadsafe(kubernetes.tell, "MODIFIED", key)
         until(lambda: not any(counted(kubernetes).values()))
     nothing_left(kubernetes)
 
@@ -145,3 +232,10 @@ def test_cluster__a_wrong_resource_is_refused_in_words(kubernetes):
     ):
         pass
     nothing_left(kubernetes)
+
+
+def test_calls__of_a_notebook_are_those_that_its_role_allows(kubernetes):
+    """Recorded over this whole file; the chart's own test compares its Role with the same list."""
+    stored = json.loads(CALLS.read_text())
+    allowed = {tuple(call) for phase, calls in stored.items() if phase != "recorded" for call in calls}
+    assert kubernetes.calls["notebook"] == allowed

@@ -183,6 +183,27 @@ def test_run__a_killed_worker_changes_no_result(processes, study, undisturbed, t
     assert found == undisturbed
 
 
+def test_run__a_dead_scheduler_is_told_and_the_next_run_goes_on(processes, study, undisturbed, tmp_path):
+    processes.add("a")
+
+    def kill(session, step):
+        if step.step == "clean_eeg" and step.state == "running":
+            processes.scheduler.kill()
+
+    with dask.config.set({"distributed.comm.timeouts.connect": "2s"}):
+        result, _ = run(study, processes.runtime, tmp_path / "store", kill)
+    assert (result.status, result.exit_code) == ("failed", ClusterError.exit_code)
+    assert "scheduler" in result.error
+    assert "run again" in result.error
+    done = {record.parts[-3] for record in (tmp_path / "store").rglob("commit.json")}
+    assert {"ingest", "align"} <= done
+    assert "clean_eeg" not in done
+    again, found = run(study, mm.Runtime(cluster={"kind": "threads"}), tmp_path / "store")
+    again.require_done()
+    assert {step.step for step in again.steps if step.state == "reused"} == done
+    assert found == undisturbed
+
+
 def test_cluster__other_software_is_refused_in_words(processes, monkeypatch):
     processes.environment["PYTHONPATH"] = str(tampered(processes.folder, "xarray", "2020.1.0"))
     processes.add("a")
