@@ -20,16 +20,18 @@ EDGE = 1e-6
 Real = float | np.floating[Any]
 Four = tuple[Real, Real, Real, Real]
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-# Everything of "fast" but the promise that there are no NaN: those mark missing voxels here.
-_MATHS = {"reassoc", "nsz", "arcp", "contract", "afn"}
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compile without the interpreter lock, and keep the machine code on disk where a folder can be written."""
+    """Compile without the interpreter lock, and keep the machine code on disk where a folder can be written.
+
+    Without ``fastmath``: with it, the process that compiles rounds differently from those that load its code later
+    (numba keeps two copies of an inner kernel, optimised apart), and so do processors of another kind.
+    """
     try:
-        kernel = nb.njit(nogil=True, cache=True, fastmath=_MATHS)(function)
+        kernel = nb.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # numba found no folder to write to: compile once per process
-        kernel = nb.njit(nogil=True, fastmath=_MATHS)(function)
+        kernel = nb.njit(nogil=True)(function)
     return cast("Kernel", kernel)
 
 

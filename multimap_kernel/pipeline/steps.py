@@ -245,7 +245,14 @@ def anatomy_files(session: Session) -> Iterator[str]:
 STEPS: tuple[Step, ...] = (
     Step("ingest", ingest, recipe=("ingest",), version=2, libraries=("mne", "nibabel"), files=raw_files),
     Step("align", align, ("ingest",), ("align",), version=2),
-    Step("realign", estimate_motion, ("ingest",), ("realign",), libraries=("numpy", "scipy", "numba", "nilearn")),
+    Step(
+        "realign",
+        estimate_motion,
+        ("ingest",),
+        ("realign",),
+        version=2,
+        libraries=("numpy", "scipy", "numba", "nilearn"),
+    ),
     Step(
         "clean_eeg",
         clean_eeg,
@@ -259,6 +266,7 @@ STEPS: tuple[Step, ...] = (
         normalise_anatomy,
         recipe=("normalise",),
         level="subject",
+        version=2,
         libraries=("SimpleITK", "nilearn"),
         files=anatomy_files,
     ),
@@ -267,6 +275,7 @@ STEPS: tuple[Step, ...] = (
         normalise_bold,
         ("ingest", "realign", "normalise_anatomy"),
         ("realign", "normalise", "confounds"),
+        version=2,
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
     Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
