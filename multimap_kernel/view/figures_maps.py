@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from multimap_kernel.schema import Fit, SchemaError
 from multimap_kernel.view.figures import BLUE, GREY
 from multimap_kernel.view.layers import Layer
-from multimap_kernel.view.scene import NEGATIVE, POSITIVE, peak_position
+from multimap_kernel.view.scene import NEGATIVE, POSITIVE, extent, peak_position
 from multimap_kernel.view.volumes import Volumes
 
 _STEP = 1.5  # mm per pixel of the slices
 _WIDTH = 10.0  # inches
 _BAR = 0.09  # of the width, for the colour bar
 _TITLE = 0.6  # inches above each row
+_RIM = np.array([[-6.0, -6.0, 0.0], [6.0, 6.0, 0.0]])  # mm around what is drawn
 
 
 def map_figure(layers: Sequence[Layer], *, slices: int = 7) -> Figure:
@@ -47,7 +48,7 @@ def map_figure(layers: Sequence[Layer], *, slices: int = 7) -> Figure:
     if not heat:
         raise SchemaError("map_figure", ["at least one layer must be a statistic, found none"])
     grey = next((layer for layer in layers if layer.kind == "grey"), None)
-    low, high = _extent(grey or heat[0])
+    low, high = extent(grey or heat[0]) + _RIM
     row = _WIDTH * (1 - _BAR) * (high[1] - low[1]) / (slices * (high[0] - low[0]))
     height = len(heat) * (row + _TITLE) + 0.05
     figure = Figure(figsize=(_WIDTH, height))
@@ -80,7 +81,7 @@ def volume_figure(layers: Sequence[Layer], volumes: Volumes | None = None, *, sl
         grey = Layer("volume-0", "first volume", first, volumes.affine, "grey", limits=volumes.limits)
     if grey is None:
         raise SchemaError("volume_figure", ["there must be a map, an anatomy or volumes to draw, found none"])
-    low, high = _extent(grey)
+    low, high = extent(grey) + _RIM
     row = _WIDTH * (high[1] - low[1]) / (slices * (high[0] - low[0]))
     figure = Figure(figsize=(_WIDTH, row + 0.35))
     axes = figure.add_axes((0.0, 0.0, 1.0, row / (row + 0.35)))
@@ -88,14 +89,6 @@ def volume_figure(layers: Sequence[Layer], volumes: Volumes | None = None, *, sl
     _draw_slices(axes, None, grey, np.linspace(low[2] + margin, high[2] - margin, slices), low, high)
     figure.text(0.008, 1 - 0.22 / (row + 0.35), grey.title, fontsize=10.5, fontweight="bold")
     return figure
-
-
-def _extent(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest world position (3,), mm, of what is not 0, with a rim."""
-    index = np.argwhere(layer.values != 0) if np.any(layer.values) else np.array([[0, 0, 0], layer.values.shape])
-    world = index @ layer.affine[:3, :3].T + layer.affine[:3, 3]
-    rim = np.array([6.0, 6.0, 0.0])
-    return world.min(0) - rim, world.max(0) + rim
 
 
 def _cuts(layer: Layer, low: float, high: float, slices: int) -> np.ndarray:

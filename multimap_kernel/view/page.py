@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from multimap_kernel.view.layers import Layer
-from multimap_kernel.view.scene import NEGATIVE, PLANES, POSITIVE, peak_position
+from multimap_kernel.view.scene import NEGATIVE, PLANES, POSITIVE, extent, peak_position
 from multimap_kernel.view.volumes import Volumes
 
 _NAMES = {"delta_r2": "ΔR²", "delta_r": "Δr"}
@@ -73,4 +73,5 @@ def _described(layer: Layer) -> dict[str, Any]:
         "alpha": f"{layer.alpha:g}".lstrip("0"),
         "legend": "; ".join(filter(None, (layer.legend, layer.note, f"null: {layer.null}"))),
         "peak": peak_position(layer).tolist(),
+        "head": extent(layer).tolist(),
     }

@@ -63,6 +63,13 @@ def peak_position(layer: Layer) -> np.ndarray:
     return np.asarray(layer.affine @ np.array([*index, 1.0]))[:3]
 
 
+def extent(layer: Layer) -> np.ndarray:
+    """Lowest and highest world position (2, 3), mm, of the voxels that have a value; of all if none has."""
+    index = np.argwhere(layer.values != 0) if np.any(layer.values) else np.array([[0, 0, 0], layer.values.shape])
+    world = index @ layer.affine[:3, :3].T + layer.affine[:3, 3]
+    return np.array([world.min(0), world.max(0)])
+
+
 def viewer_state(
     layers: Sequence[Layer], sources: Mapping[str, str], *, shown: str = "", volumes: Volumes | None = None
 ) -> dict[str, Any]:

@@ -71,6 +71,14 @@ function moveTo(point) {
   client().navigationState.position.value = position;
 }
 
+// The whole head is in view at first, also where planes are narrow and the peak lies far out.
+function widen({peak, head}) {
+  const reach = peak.map((middle, axis) => 10 + Math.max(...head.map((end) => Math.abs(end[axis] - middle)))); // room for the letters
+  const {clientWidth, clientHeight} = document.querySelector("main");
+  const zoom = client().navigationState.zoomFactor; // mm per pixel
+  zoom.value = Math.max(zoom.value, Math.max(reach[0], reach[1]) * 6 / clientWidth, Math.max(reach[1], reach[2]) * 2 / clientHeight);
+}
+
 let reading = 0;
 function readHere(tries = 30) {
   clearTimeout(reading);
@@ -116,7 +124,10 @@ function refresh() {
 function begin() {
   client().uiConfiguration.showUIControls.value = false; // this page has its own
   const style = element("viewer").contentDocument.head.appendChild(document.createElement("style"));
-  style.textContent = ".neuroglancer-data-panel-layout-controls { display: none; }"; // they would undo the three planes
+  // the controls would undo the three planes; what the axes are called and how large they are, the page says itself
+  style.textContent = ".neuroglancer-data-panel-layout-controls, .neuroglancer-display-dimensions-widget { display: none; }";
+  const bars = client().scaleBarOptions;
+  bars.value = {...bars.value, fontName: "system-ui"}; // as on this page
   clickable(element("viewer").contentDocument);
   element("cross").onsubmit = (event) => {
     event.preventDefault();
@@ -130,7 +141,10 @@ function begin() {
   list.replaceChildren(...told.layers.map(({title, passes}) => new Option(passes ? title : `${title}: nothing passes`)));
   list.onchange = () => { choose(told.layers[list.selectedIndex]); refresh(); };
   list.selectedIndex = Math.max(0, told.layers.findIndex(({name}) => managed(name).visible));
-  if (told.layers.length) choose(told.layers[list.selectedIndex]);
+  if (told.layers.length) {
+    choose(told.layers[list.selectedIndex]);
+    widen(shown);
+  }
   element("statistics").hidden = !told.layers.length;
   beginVolumes();
   beginCourse();
