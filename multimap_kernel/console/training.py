@@ -11,7 +11,8 @@ from multimap_kernel.console.line import run
 from multimap_kernel.console.screen import OUT
 from multimap_kernel.io.runfolder import RunDirectory
 from multimap_kernel.io.store import Store, replace
-from multimap_kernel.pipeline import training_runs
+from multimap_kernel.pipeline import SessionResult, current, plan, training_runs
+from multimap_kernel.schema import InputError
 
 
 class _Watched(RunDirectory):
@@ -36,7 +37,7 @@ def train(
     from multimap_kernel.fusion.evaluate import evaluate  # noqa: PLC0415
     from multimap_kernel.fusion.train import train as learn  # noqa: PLC0415
 
-    run(bids, study=study, sessions=sessions, recipe=recipe, runtime=runtime, upto="features")
+    provide_features(bids, study=study, sessions=sessions, recipe=recipe, runtime=runtime)
     store, options = Store(runtime.store, study), recipe.fuse
     runs = training_runs(store, recipe, sessions)
     where = folder or store.url("training", recipe.name)
@@ -56,3 +57,22 @@ def train(
     OUT.print(f"gain over the ridge [bold]{judged.gain:+.3f}[/bold] [{low:+.3f}, {high:+.3f}]", markup=True)
     OUT.print(f"model card  {where}/card.md\nweights     sha256 {fit.weights_sha256}", soft_wrap=True)
     return 0
+
+
+def provide_features(bids: str, *, study: str, sessions: Sequence[str], recipe: Recipe, runtime: Runtime) -> None:
+    """Run the line up to the features where they are not there; elsewhere the maps that follow them stay in view."""
+    store = Store(runtime.store, study)
+    planned = plan(bids, study=study, sessions=sessions, recipe=recipe, runtime=runtime, upto="features")
+    wanting = [one.session for one in planned if not _has_features(store, one, recipe.name)]
+    if wanting:
+        run(bids, study=study, sessions=wanting, recipe=recipe, runtime=runtime, upto="features")
+
+
+def _has_features(store: Store, planned: SessionResult, recipe: str) -> bool:
+    """Whether what the recipe's name stands for are these very steps."""
+    try:
+        named = current(store, planned.session, recipe)["steps"]
+    except InputError:
+        return False
+    same = [named.get(one.step) == {"place": one.place, "key": one.key} for one in planned.steps]
+    return bool(same) and all(same)

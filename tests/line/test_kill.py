@@ -8,6 +8,7 @@ import pytest
 from interrupted import Killed, contents, finish
 
 import multimap_kernel as mm
+from multimap_kernel.console.training import provide_features
 from multimap_kernel.io.store import walk_keys
 from multimap_kernel.pipeline import STEPS
 
@@ -61,6 +62,17 @@ def test_run__second_time_computes_nothing(killed):
         runtime=mm.Runtime(store=str(killed.folder / "undisturbed")),
     )
     assert [result.computed for result in planned] == [0]
+
+
+def test_train__leaves_in_view_what_follows_the_features(killed):
+    assert killed.undisturbed
+    root = str(killed.folder / "undisturbed")
+    recipe = mm.Recipe.load(killed.folder / "recipe.yaml")
+    joint = recipe.model_copy(update={"fuse": recipe.fuse.model_copy(update={"model": "joint"})})
+    session = mm.find_sessions(str(killed.folder / "bids"))[0].label
+    runtime = mm.Runtime(store=root)
+    provide_features(str(killed.folder / "bids"), study="killed", sessions=[session], recipe=joint, runtime=runtime)
+    assert set(mm.open_session(root, "killed", session, recipe.name).children) == {step.name for step in STEPS}
 
 
 def test_run__obeys_decisions_and_tells_them_in_the_report(killed, tmp_path):
