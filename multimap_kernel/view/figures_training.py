@@ -32,8 +32,8 @@ def training_figure(plan: Mapping[str, Json], folds: Sequence[Mapping[str, Json]
     now = folds[-1]["so_far"]
     low, high = (np.nan if value is None else value for value in now["gain_interval"])
     figure.suptitle(
-        f"gain over the ridge {now['gain']:+.3f} (95 % from {low:+.3f} to {high:+.3f}); joint r {now['joint']:.3f}, "
-        f"ridge r {now['ridge']:.3f}",
+        f"gain over the ridge {now['gain']:+.3f} (mean of pieces, 95 % from {low:+.3f} to {high:+.3f}); "
+        f"joint r {now['joint']:.3f}, ridge r {now['ridge']:.3f}",
         x=0.01, ha="left", fontsize=12,
     )  # fmt: skip
     _draw_scores(scores, folds)
@@ -41,7 +41,7 @@ def training_figure(plan: Mapping[str, Json], folds: Sequence[Mapping[str, Json]
     weights = {head: np.mean([fold["lag_weight"][head] for fold in folds], axis=0) for head in folds[0]["lag_weight"]}
     for head, weight in weights.items():
         lags.plot(plan["lags_s"], weight, marker="o", markersize=3, label=f"peak near {head}")
-    lags.set(title="how long before the volume", xlabel="EEG before the volume, s", ylabel="weight")
+    lags.set(title="how long before the volume", xlabel="EEG before the volume (s)", ylabel="weight")
     lags.legend(frameon=False, fontsize=8)
     _draw_split(split, plan)
     for axes in (scores, regions, lags, split):

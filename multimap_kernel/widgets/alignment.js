@@ -73,28 +73,22 @@ function header(view) {
 
 function render({ model, el }) {
   const view = startState(model);
-  const root = make("div", { class: "multimap-widget multimap-panel multimap-alignment", tabindex: "0", "data-lm-suppress-shortcuts": "true", role: "application", "aria-label": `alignment of ${view.facts.session}` });
+  const root = makePanel("alignment", `alignment of ${view.facts.session}`);
   const head = make("div", { class: "mm-head" });
   const canvases = Object.fromEntries(["timeline", "traces", "courses", "spectrum"].map((name) => [name, make("canvas", { class: `mm-${name}` })]));
   const status = make("div", { class: "mm-status", role: "status" });
   const legend = make("div", { class: "mm-legend" }, ...[["after", "matched"], ["jitter", "jittered"], ["missing", "missing"], ["extra", "extra"], ["ghost", "as it would be"]]
     .map(([colour, name]) => make("span", { "data-key": colour, style: `--mm-key: var(--mm-${colour})` }, name)));
-  const help = make("details", { class: "mm-help" }, make("summary", {}, "Keys"), make("div", {}, ...HELP.map(([key, what]) => make("span", {}, make("kbd", {}, key), ` ${what}`))));
-  let frameAsked = 0;
   let slow = 0;
 
-  const paint = () => {
-    frameAsked = 0;
-    if (!root.isConnected || !root.clientWidth) return;
+  const { draw, stopPainting } = makePainter(root, () => {
     view.theme = themeOf(root);
     drawTimeline(canvases.timeline, view);
     drawTraces(canvases.traces, view);
     drawCourses(canvases.courses, view);
     drawSpectrum(canvases.spectrum, view);
     root.dataset.picked = view.picked ?? "";
-    root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
-  };
-  const draw = () => { if (!frameAsked) frameAsked = requestAnimationFrame(paint); };
+  });
 
   const WORDS = { window: "this stretch of EEG", detail: "the spectrum", preview: "the effect", decide: "saving the decision", undo: "taking it back" };
   const { ask, answered, waiting } = makeAsker(model, (kind) => {
@@ -135,7 +129,7 @@ function render({ model, el }) {
     draw();
   }
   const numbered = (name) => model.get(name).number ?? 0;
-  const watch = {
+  const stopHearing = hear(model, {
     "change:window": () => {
       readWindow(model, view);
       draw();
@@ -155,22 +149,13 @@ function render({ model, el }) {
       else if (after) { actions.showEffect(before, after); root.dataset.decided = String(number); }
       askWindow();
     },
-  };
-  for (const [event, handler] of Object.entries(watch)) model.on(event, handler);
+  });
 
-  root.append(head, make("div", { class: "mm-top" }, legend, status), canvases.timeline, canvases.traces, make("div", { class: "mm-row" }, canvases.courses, canvases.spectrum), actions.element, help);
+  root.append(head, make("div", { class: "mm-top" }, legend, status), canvases.timeline, canvases.traces, make("div", { class: "mm-row" }, canvases.courses, canvases.spectrum), actions.element, makeHelp(HELP));
   el.append(root);
   readWindow(model, view);
   refresh();
-  const resized = new ResizeObserver(draw);
-  resized.observe(root);
-  const themed = new MutationObserver(draw);
-  themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
-  return () => {
-    resized.disconnect();
-    themed.disconnect();
-    for (const [event, handler] of Object.entries(watch)) model.off(event, handler);
-  };
+  return () => { stopPainting(); stopHearing(); };
 }
 
 export default { render };

@@ -29,7 +29,7 @@ from multimap_kernel.widgets.still import Still
 
 Json = Any
 _FOLDER = Path(__file__).parent
-_MODULES = ("elements", "draw", "timeline", "traces", "actions", "moves", "alignment")
+_MODULES = ("elements", "panel", "draw", "timeline", "traces", "actions", "moves", "alignment")
 FIRST_S, COLUMNS = 12.0, 1200
 """Length of the window that is shown first, and its columns at most."""
 

@@ -179,7 +179,7 @@ function drawLags(canvas, view) {
   const mean = (head, k) => view.folds.reduce((sum, fold) => sum + fold.lag_weight[head][k], 0) / view.folds.length;
   const curves = heads.map((head) => lags.map((lag, k) => [lag, mean(head, k)]));
   const made = begin(canvas, view, "How long before the volume", {
-    x: { range: around(lags, { zero: false, room: 0.04 }), name: "EEG before the volume, s" },
+    x: { range: around(lags, { zero: false, room: 0.04 }), name: "EEG before the volume (s)" },
     y: { range: around(curves.flat().map(([, weight]) => weight)), name: "weight" },
     empty: heads.length ? "" : "after the first fold",
   });
@@ -222,7 +222,7 @@ function drawLosses(canvas, view) {
   const names = Object.keys(losses);
   const values = known(Object.values(losses).flat().map(([, value]) => value));
   const made = begin(canvas, view, "Losses", {
-    x: { range: [0, 100], name: job ? `work done, % (now ${job}, step ${step} of ${steps})` : "" },
+    x: { range: [0, 100], name: `work done (%)${view.state.state === "running" ? ` · now ${job}, step ${step} of ${steps}` : ""}` },
     y: { range: around(values), name: "loss" },
     empty: names.length ? "" : "when learning begins",
   });
@@ -233,7 +233,7 @@ function drawLosses(canvas, view) {
     dots(made.context, points, made.panel, hue(made.theme, k), 1.5);
   });
   const outside = Object.entries(held).map(([name, value]) => [`${name} ${number(value, 2)}`, made.theme.soft]);
-  keyed(made.context, canvas, made.theme, [...names.map((name, k) => [name, hue(made.theme, k)]), ...outside]);
+  keyed(made.context, canvas, made.theme, [...names.map((name, k) => [name.replaceAll("_", " "), hue(made.theme, k)]), ...outside]);
   return `${job}, step ${step} of ${steps}: ${Object.entries(view.progress.losses).map(([name, points]) => `${name} ${number(points.at(-1)[1])}`).join(", ")}`;
 }
 

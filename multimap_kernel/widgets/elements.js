@@ -10,3 +10,10 @@ function make(tag, attributes = {}, ...children) {
   element.append(...children);
   return element;
 }
+
+/** Calls a handler for each thing that the kernel changes or says; gives what ends that. */
+function hear(model, handlers) {
+  const pairs = Object.entries(handlers);
+  for (const [event, handler] of pairs) model.on(event, handler);
+  return () => { for (const [event, handler] of pairs) model.off(event, handler); };
+}

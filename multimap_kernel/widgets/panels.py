@@ -125,7 +125,9 @@ def timeline_of(review: Review) -> Panel:
     }
     if review.confounds is not None:
         for name in ("framewise_displacement", "dvars"):
-            panel[name] = _packed(review.confounds[name].values, np.float32)
+            change = np.array(review.confounds[name].values, np.float32)
+            change[:1] = np.nan  # stored as 0, but nothing comes before the first volume
+            panel[name] = _packed(change, np.float32)
     if review.features is not None:
         rows = np.nan_to_num(carpet(review.features, voxels=CARPET_ROWS)["carpet"].values)
         panel["carpet"] = _packed(np.clip((rows + 2) * 63.75, 0, 255), np.uint8)

@@ -83,18 +83,15 @@ function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation(); // the notebook has meanings of its own for these keys
   });
-  const watch = {
+  const stopHearing = hear(model, {
     "change:rows": draw,
     "change:told": tell,
     "msg:custom": () => { asked = ""; tell(); },
-  };
-  for (const [event, handler] of Object.entries(watch)) model.on(event, handler);
+  });
   el.append(root);
   draw();
   tell();
-  return () => {
-    for (const [event, handler] of Object.entries(watch)) model.off(event, handler);
-  };
+  return stopHearing;
 }
 
 export default { render };

@@ -76,7 +76,9 @@ def states_html(states: Sequence[SessionStates]) -> str:
     """The states as one HTML table with its own colours, each also written as a word."""
     head = "".join(f"<th scope='col'>{step.name}</th>" for step in STEPS)
     rows = "".join(
-        f"<tr><th scope='row'>{html.escape(one.session)}{_told(one)}</th>"
+        f"<tr><th scope='row'>{html.escape(one.session)}"
+        + (f"<small>{html.escape(told)}</small>" if (told := _told(one)) else "")
+        + "</th>"
         + "".join(f"<td class='mm-{state}'>{state}</td>" for state in one.steps.values())
         + "</tr>"
         for one in states
@@ -88,7 +90,8 @@ def states_html(states: Sequence[SessionStates]) -> str:
 
 
 def _told(states: SessionStates) -> str:
-    return f"<small>{html.escape(states.told)}</small>" if states.told else ""
+    """What is known beside the states; the row has the session's name already."""
+    return states.told.removeprefix(f"{states.session}: ")
 
 
 class _Table(anywidget.AnyWidget):
@@ -225,7 +228,7 @@ class SessionBrowser(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carri
 
 
 def _row(states: SessionStates, *, page: bool) -> Json:
-    return {"session": states.session, "states": list(states.steps.values()), "told": states.told, "page": page}
+    return {"session": states.session, "states": list(states.steps.values()), "told": _told(states), "page": page}
 
 
 def _runs(store: Store) -> list[RunRecord]:

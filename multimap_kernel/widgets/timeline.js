@@ -66,7 +66,7 @@ function drawDrift(context, box, time, { theme, clocks, data, name, unit }) {
   const [low, high] = reached.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [0, 0]);
   const panel = frame(box, time, [low - 0.15 * (high - low), high + 0.15 * (high - low)]);
   leftAxis(context, panel, theme, name, unit);
-  context.strokeStyle = theme.missing;
+  context.strokeStyle = theme.soft;
   context.lineWidth = 1.5;
   context.beginPath();
   context.moveTo(panel.x(time[0]), panel.y(slope * time[0]));
@@ -138,7 +138,7 @@ function drawDisplacement(context, box, time, given) {
   const { data, theme, clocks } = given;
   const panel = drawCourse(data.displacement, theme.after, clocks.repetition_time, context, box, time, given);
   if (panel.range.y1 > 0.5) {
-    context.strokeStyle = theme.missing;
+    context.strokeStyle = theme.soft;
     context.setLineDash([4, 3]);
     context.beginPath();
     context.moveTo(box.left, panel.y(0.5));
@@ -157,7 +157,7 @@ function drawHeart(context, box, time, { theme, data, name, unit }) {
   const sorted = [...rates].sort((one, other) => one - other);
   const middle = sorted[sorted.length >> 1];
   const panel = frame(box, time, [middle * 0.6, middle * 1.4]);
-  leftAxis(context, panel, theme, name, unit, [0.75, 1.25].map((factor) => Math.round(middle * factor)));
+  leftAxis(context, panel, theme, name, unit, ticks(middle * 0.6, middle * 1.4, 3));
   context.strokeStyle = theme.beat;
   context.lineWidth = 1;
   context.beginPath();

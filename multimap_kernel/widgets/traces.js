@@ -200,7 +200,7 @@ function drawCourses(canvas, view) {
     } else {
       drawText(context, detail ? "not there" : "waiting for the kernel", box.left + 8, box.top + tall / 2, { colour: theme.soft, font: theme.font });
     }
-    if (k) bottomAxis(context, panel, theme, "time in the volume (s)", 6);
+    if (k) bottomAxis(context, panel, theme, "time (s)", 6);
   });
 }
 

@@ -24,14 +24,14 @@ function headline(view) {
   const r = (name, colour, value) => make("span", { style: `color: var(--mm-${colour})` }, `${name} r ${number(value)}`);
   return [
     make("span", { class: "mm-gain" }, `gain ${signed(sure.gain)}`),
-    make("span", {}, Number.isFinite(low) ? `95 % from ${signed(low)} to ${signed(high)}` : "one piece: no interval"),
+    make("span", {}, Number.isFinite(low) ? `mean of pieces, 95 % from ${signed(low)} to ${signed(high)}` : "one piece: no interval"),
     r("joint", "joint", so.joint), r("ridge", "ridge", so.ridge),
-    make("em", {}, `null 95 % ${number(so.null_band[0])} to ${number(so.null_band[2])}, ${so.null_members} members, ${so.volumes} volumes`),
+    make("em", {}, `over ${so.volumes} volumes, null 95 % ${number(so.null_band[0])} to ${number(so.null_band[2])}, ${so.null_members} members`),
   ];
 }
 
 function render({ model, el }) {
-  const root = make("div", { class: "multimap-widget multimap-panel multimap-training", tabindex: "0", "data-lm-suppress-shortcuts": "true", role: "application", "aria-label": "training" });
+  const root = makePanel("training", "training");
   const view = { fold: 0, region: -1, colour: "condition", follow: true };
   for (const name of TRAITS) view[name] = model.get(name);
   let asked = 0;
@@ -50,16 +50,11 @@ function render({ model, el }) {
   if (!form.form) buttons.start.hidden = buttons.resume.hidden = true;
   const canvases = Object.fromEntries(Object.keys(CHARTS).map((name) => [name, make("canvas", { class: `mm-${name}${name === "split" ? " mm-wide" : ""}`, role: "img" })]));
 
-  let frameAsked = 0;
-  const paint = () => {
-    frameAsked = 0;
-    if (!root.isConnected || !root.clientWidth) return;
+  const { draw, stopPainting } = makePainter(root, () => {
     const style = getComputedStyle(root);
     view.theme = { ...themeOf(root), ...Object.fromEntries(["joint", "ridge", "null"].map((name) => [name, style.getPropertyValue(`--mm-${name}`).trim()])) };
     for (const [name, chart] of Object.entries(CHARTS)) canvases[name].setAttribute("aria-label", `${name}: ${chart(canvases[name], view) || "nothing yet"}`);
-    root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
-  };
-  const draw = () => { if (!frameAsked) frameAsked = requestAnimationFrame(paint); };
+  });
 
   function refresh() {
     for (const name of TRAITS) view[name] = model.get(name);
@@ -132,26 +127,16 @@ function render({ model, el }) {
     root.dataset.answered = String(answered);
   };
   const anew = () => { view.follow = true; view.region = -1; refresh(); };
-  const watch = { "change:told": told, "change:run": anew, ...Object.fromEntries(TRAITS.filter((name) => name !== "run").map((name) => [`change:${name}`, refresh])) };
-  for (const [event, handler] of Object.entries(watch)) model.on(event, handler);
+  const others = Object.fromEntries(TRAITS.filter((name) => name !== "run").map((name) => [`change:${name}`, refresh]));
+  const stopHearing = hear(model, { "change:told": told, "change:run": anew, ...others });
 
-  const keys = form.form ? [...KEYHELP_CHOICES, ...KEYHELP] : KEYHELP;
-  const help = make("details", { class: "mm-help" }, make("summary", {}, "Keys"), make("div", {}, ...keys.map(([key, what]) => make("span", {}, make("kbd", {}, key), ` ${what}`))));
   root.append(
     make("div", { class: "mm-title" }, make("strong", {}, "Training"), state, bar, eta, make("span", { class: "mm-run" }, runs)),
     form.form, make("div", { class: "mm-actions" }, ...Object.values(buttons)), status, fault, gain,
-    make("div", { class: "mm-charts" }, ...Object.values(canvases)), help);
+    make("div", { class: "mm-charts" }, ...Object.values(canvases)), makeHelp(form.form ? [...KEYHELP_CHOICES, ...KEYHELP] : KEYHELP));
   el.append(root);
   refresh();
-  const resized = new ResizeObserver(draw);
-  resized.observe(root);
-  const themed = new MutationObserver(draw);
-  themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
-  return () => {
-    resized.disconnect();
-    themed.disconnect();
-    for (const [event, handler] of Object.entries(watch)) model.off(event, handler);
-  };
+  return () => { stopPainting(); stopHearing(); };
 }
 
 export default { render };

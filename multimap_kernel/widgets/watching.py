@@ -25,7 +25,7 @@ from multimap_kernel.widgets.still import Still
 
 Json = Any
 _FOLDER = Path(__file__).parent
-_SCRIPTS, _STYLES = ("elements", "draw", "charts", "form", "training"), ("theme", "panel", "training")
+_SCRIPTS, _STYLES = ("elements", "panel", "draw", "charts", "form", "training"), ("theme", "panel", "training")
 LOOK_S = 0.5
 """Between two looks at the run folder."""
 

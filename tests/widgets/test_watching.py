@@ -54,7 +54,8 @@ def test_figure__draws_the_numbers_of_the_events(learned):
     figure = training_figure(plan, folds)
     scores, regions, lags, split = figure.axes
     low, high = now["gain_interval"]
-    assert f"gain over the ridge {now['gain']:+.3f} (95 % from {low:+.3f} to {high:+.3f})" in figure.get_suptitle()
+    told = f"gain over the ridge {now['gain']:+.3f} (mean of pieces, 95 % from {low:+.3f} to {high:+.3f})"
+    assert told in figure.get_suptitle()
     drawn = {line.get_label(): list(line.get_ydata()) for line in scores.lines}
     assert [drawn["joint"], drawn["ridge"]] == [[fold["so_far"][name] for fold in folds] for name in ("joint", "ridge")]
     bands = [[bar.get_y(), bar.get_y() + bar.get_height()] for bar in scores.patches]

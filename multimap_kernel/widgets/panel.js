@@ -1,0 +1,30 @@
+// What the widgets that are worked with have in common, on top of the elements; their looks are in panel.css.
+
+/** The outermost element, which has the keyboard. */
+const makePanel = (kind, label) => make("div", {
+  class: `multimap-widget multimap-panel multimap-${kind}`, tabindex: "0", "data-lm-suppress-shortcuts": "true", role: "application", "aria-label": label,
+});
+
+/** What the keys do, unfolded by a click. */
+const makeHelp = (keys) => make("details", { class: "mm-help" }, make("summary", {}, "Keys"),
+  make("div", {}, ...keys.map(([key, what]) => make("span", {}, make("kbd", {}, key), ` ${what}`))));
+
+/**
+ * Paints once a frame at most: when asked by `draw`, and when the panel's size or the notebook's theme changes, until
+ * `stopPainting`.
+ */
+function makePainter(root, paint) {
+  let frameAsked = 0;
+  const painted = () => {
+    frameAsked = 0;
+    if (!root.isConnected || !root.clientWidth) return;
+    paint();
+    root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
+  };
+  const draw = () => { frameAsked ||= requestAnimationFrame(painted); };
+  const resized = new ResizeObserver(draw);
+  resized.observe(root);
+  const themed = new MutationObserver(draw);
+  themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
+  return { draw, stopPainting: () => { resized.disconnect(); themed.disconnect(); } };
+}
