@@ -52,7 +52,7 @@ bench: $(VENV)/.test $(VENV)/.chromium  ## paired with the peers; writes BENCHMA
 	$(BIN)/python tests/bench/bench.py
 	$(BIN)/python tests/bench/screen.py
 	$(BIN)/python tests/bench/widget.py
-pictures: $(VENV)/.test $(VENV)/.chromium  ## the pictures of the README, drawn from the demo study
+pictures: $(VENV)/.test $(VENV)/.chromium demo  ## the pictures of the README, drawn from the demo study
 	$(BIN)/python tests/pictures/pictures.py
 	$(BIN)/python tests/pictures/screens.py
 
