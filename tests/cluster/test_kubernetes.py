@@ -8,6 +8,7 @@ import os
 import runpy
 import signal
 import socket
+import subprocess
 import sys
 import time
 import warnings
@@ -16,6 +17,7 @@ from pathlib import Path
 import dask
 import pytest
 import yaml
+from charts import complete_chart, render, rights
 
 import multimap_kernel as mm
 from multimap_kernel.config import Cluster
@@ -30,6 +32,13 @@ CALLS = Path(__file__).parents[1] / "helm" / "kubecluster_calls.json"
 SPACE = "compute"
 PATIENCE_S = 400
 """A busy machine takes minutes to start a process; a quiet one takes none of this time."""
+HOURS_S = 3600
+ACCOUNTS = {
+    "notebook": ("multimap-team-lab", "lab"),
+    "operator": ("multimap-dask-operator", "lab"),
+    "reaper": ("multimap-reaper", "multimap-compute"),
+}
+"""Who asks, and the service account of the chart (name, namespace) whose rights the server gives them."""
 IMAGE = "registry.example/multimap-worker@sha256:" + "0" * 64
 
 
@@ -72,6 +81,9 @@ def kubernetes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kubernetes")
     patch = pytest.MonkeyPatch()
     with Api(definitions(), (SPACE, "idle")) as api, Nodes(api, folder) as nodes:
+        chart = render(complete_chart(folder))
+        for caller, account in ACCOUNTS.items():
+            api.roles[caller] = {tuple(call) for _, *call in rights(chart, *account)}
         operator = kubeconfig(api.url, "operator", folder / "operator.yaml")
         patch.setenv("KUBECONFIG", str(kubeconfig(api.url, "notebook", folder / "notebook.yaml")))
         patch.setenv("CLUSTER_NAMES", str(nodes.names))
@@ -203,20 +215,23 @@ def test_cluster__without_work_is_deleted(kubernetes):
     nothing_left(kubernetes)
 
 
-def test_reap__deletes_what_is_too_old_or_has_lost_its_notebook(kubernetes):
-    from multimap_kernel.compute.reap import reap
-
+def test_reap__deletes_what_is_too_old_or_has_lost_its_notebook(kubernetes, tmp_path):
     def asked(name, **annotations):
         metadata = {"name": name, "namespace": "idle", "annotations": annotations}
         value = {"kind": "DaskCluster", "apiVersion": "kubernetes.dask.org/v1", "metadata": metadata}
         key = ("kubernetes.dask.org/v1", "daskclusters", "idle", name)
         asyncio.run_coroutine_threadsafe(added(kubernetes, key, value), kubernetes.loop).result()
 
-    asked("old", **{"multimap.org/expires": "1000"})
-    asked("young", **{"multimap.org/expires": "3000"})
-    asked("lonely", **{"multimap.org/expires": "3000", "multimap.org/owner": "hub/jupyter-bob/7"})
-    ended = asyncio.run(reap("idle", 2000.0))
-    assert ended == {"old": "its age", "lonely": "its notebook jupyter-bob is gone"}
+    past, later = str(int(time.time()) - 1), str(int(time.time()) + HOURS_S)
+    asked("old", **{"multimap.org/expires": past})
+    asked("young", **{"multimap.org/expires": later})
+    asked("lonely", **{"multimap.org/expires": later, "multimap.org/owner": "hub/jupyter-bob/7"})
+    account = {"KUBECONFIG": str(kubeconfig(kubernetes.url, "reaper", tmp_path / "reaper.yaml"))}
+    command = [sys.executable, "-m", "multimap_kernel.compute.reap", "idle"]
+    told = subprocess.run(command, env=os.environ | account, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    lines = {"deleted old: its age", "deleted lonely: its notebook jupyter-bob is gone"}
+    assert set(told.stdout.splitlines()) == lines
     assert [one["metadata"]["name"] for one in kubernetes.of("daskclusters", "idle")] == ["young"]
 
 
@@ -234,8 +249,10 @@ def test_cluster__a_wrong_resource_is_refused_in_words(kubernetes):
     nothing_left(kubernetes)
 
 
-def test_calls__of_a_notebook_are_those_that_its_role_allows(kubernetes):
-    """Recorded over this whole file; the chart's own test compares its Role with the same list."""
+def test_calls__are_those_that_the_roles_of_the_chart_allow(kubernetes):
+    """Over this whole file, in which the server obeyed the rendered roles."""
     stored = json.loads(CALLS.read_text())
-    allowed = {tuple(call) for phase, calls in stored.items() if phase != "recorded" for call in calls}
-    assert kubernetes.calls["notebook"] == allowed
+    recorded = {tuple(call) for phase, calls in stored.items() if phase != "recorded" for call in calls}
+    assert kubernetes.calls["notebook"] == kubernetes.roles["notebook"] == recorded
+    for caller in ("operator", "reaper"):
+        assert kubernetes.calls[caller] <= kubernetes.roles[caller]

@@ -1,10 +1,10 @@
 """What the accounts of the chart may ask of the API server: the recorded calls of KubeCluster exactly, and no more."""
 
-import itertools
 import json
 from pathlib import Path
 
 import pytest
+from charts import rights
 
 pytestmark = pytest.mark.platform
 CALLS = json.loads((Path(__file__).parent / "kubecluster_calls.json").read_text())
@@ -22,21 +22,6 @@ RESOURCES = {(group, resource) for _, group, resource in RECORDED} | {
     ("networking.k8s.io", "networkpolicies"),
     ("rbac.authorization.k8s.io", "roles"),
 }
-
-
-def rights(objects, account, namespace):
-    """(namespace, verb, group, resource) that an account has, by the rules of RBAC; `*` stands as it is."""
-    roles = {(t["kind"], t["metadata"].get("namespace", ""), t["metadata"]["name"]): t for t in objects if "rules" in t}
-    who = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    for binding in objects:
-        if binding["kind"] not in {"RoleBinding", "ClusterRoleBinding"} or who not in binding["subjects"]:
-            continue
-        where = binding["metadata"].get("namespace", "")
-        reference = binding["roleRef"]
-        role = roles[reference["kind"], where if reference["kind"] == "Role" else "", reference["name"]]
-        for rule in role["rules"]:
-            for verb, group, resource in itertools.product(rule["verbs"], rule["apiGroups"], rule["resources"]):
-                yield where, verb, group, resource
 
 
 @pytest.mark.parametrize("team", ["multimap-team-lab", "multimap-team-sleep"])
@@ -73,7 +58,9 @@ def test_operator__ends_at_the_border_of_its_namespace(everything, find):
     assert account["metadata"].get("namespace", "lab") == "lab"
     found = set(rights(everything, "multimap-dask-operator", "lab"))
     assert {call for call in found if call[0] != "multimap-compute"} == {
-        ("", verb, "apiextensions.k8s.io", "customresourcedefinitions") for verb in ("list", "watch")
+        ("", verb, *names)
+        for names in (("apiextensions.k8s.io", "customresourcedefinitions"), ("", "namespaces"))
+        for verb in ("list", "watch")
     }
     assert not {resource for _, _, _, resource in found} & {"secrets", "serviceaccounts", "roles", "pods/exec"}
     for resource in ("pods", "services"):
