@@ -14,7 +14,10 @@ NOT_IN_A_WORKER = {"jupyterlab"}  # 60 MB, and nobody looks at it
 
 def requirements(image, project):
     """Requirement lines of an image."""
-    wanted = [*project["dependencies"], *(line for extra in EXTRAS[image] for line in project["optional-dependencies"][extra])]
+    wanted = [
+        *project["dependencies"],
+        *(line for extra in EXTRAS[image] for line in project["optional-dependencies"][extra]),
+    ]
     left_out = NOT_IN_A_WORKER if image == "worker" else set()
     return [line for line in wanted if re.split(r"[<>=!~;\[ ]", line)[0] not in left_out]
 

@@ -5,7 +5,7 @@ terminal, or a kernel that waits for its Dask cluster would be culled. Clusters 
 does not keep a server for ever. A Jupyter server extension.
 """
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import psutil
 from tornado.ioloop import PeriodicCallback
@@ -28,7 +28,7 @@ def touch(server):
     """Count the server as active now if it computes; returns what it does, or nothing."""
     doing = work(server.kernel_manager)
     if doing:
-        server.web_app.settings["last_activity_times"]["multimap"] = datetime.now(timezone.utc)
+        server.web_app.settings["last_activity_times"]["multimap"] = datetime.now(UTC)
         server.log.debug("not idle: %s", doing)
     return doing
 

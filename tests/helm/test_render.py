@@ -133,7 +133,9 @@ def test_images__are_named_by_digest_when_digests_are_known(everything, defaults
             for pod in (
                 spec.get("jobTemplate", {}).get("spec", {}).get("template", {}).get("spec"),
                 spec if thing["kind"] == "Pod" else None,
-                spec["template"]["spec"] if thing["metadata"]["name"] == "multimap-viewer" and "template" in spec else None,
+                spec["template"]["spec"]
+                if thing["metadata"]["name"] == "multimap-viewer" and "template" in spec
+                else None,
             ):
                 if pod:
                     yield from (container["image"] for container in pod["containers"])

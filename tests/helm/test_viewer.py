@@ -93,7 +93,11 @@ def test_network__of_the_service_ends_at_the_hub_and_the_bucket(everything, find
 )
 def test_bucket__is_read_where_teams_are_and_written_where_records_are(everything, find, name, listed, roles):
     bindings = find(everything, "IAMPartialPolicy", "my-bucket")["spec"]["bindings"]
-    own = [b for b in bindings if b["members"] == [{"member": "serviceAccount:mm-viewer@my-project.iam.gserviceaccount.com"}]]
+    own = [
+        b
+        for b in bindings
+        if b["members"] == [{"member": "serviceAccount:mm-viewer@my-project.iam.gserviceaccount.com"}]
+    ]
     given = {b["role"].removeprefix("roles/storage.") for b in own if _holds(b, name, listed)}
     assert given == roles
     others = [b for b in bindings if b not in own]
@@ -106,7 +110,7 @@ def _holds(binding, name, listed):
     environment = celpy.Environment()
     program = environment.program(
         environment.compile(binding["condition"]["expression"]),
-        functions={"getAttribute": lambda _, wanted, otherwise: celpy.celtypes.StringType(listed or otherwise)},
+        functions={"getAttribute": lambda _, __, otherwise: celpy.celtypes.StringType(listed or otherwise)},
     )
     return bool(program.evaluate(celpy.json_to_cel({"resource": resource, "api": {}})))
 
@@ -126,7 +130,11 @@ def test_hub__registers_the_service_with_the_token_of_its_chart(pod, everything,
     assert service["url"] == "http://multimap-viewer.lab:8080"
     assert "command" not in service
     roles = {role["name"]: role for role in c.JupyterHub.load_roles}
-    assert roles["viewer"] == {"name": "viewer", "services": ["viewer"], "scopes": ["read:users:name", "read:users:groups"]}
+    assert roles["viewer"] == {
+        "name": "viewer",
+        "services": ["viewer"],
+        "scopes": ["read:users:name", "read:users:groups"],
+    }
     assert "access:services!service=viewer" in roles["user"]["scopes"]
     assert roles["smoke"]["services"] == ["smoke"]
 

@@ -1,8 +1,8 @@
 """Every hub of multimap: links behind the login, servers shared by their owners, runs opened in one's own Lab.
 
 Run by JupyterHub with ``c`` at hand, by `make hub` on one machine and by the chart on Kubernetes. What differs between
-sites is in ``settings.json``: ``teams`` (name, prefix, groups), ``root`` or ``bucket``, ``viewer`` (url, and command and
-environment if the hub starts it itself).
+sites is in ``settings.json``: ``teams`` (name, prefix, groups), ``root`` or ``bucket``, ``viewer`` (url; command and
+environment too if the hub starts it itself).
 """
 
 import json
@@ -65,7 +65,7 @@ def extended_roles(roles):
 
 c.Spawner.pre_spawn_hook = introduce
 c.JupyterHub.template_vars = {
-    "extra_error_html": "Is this the server of somebody else? Its owner can let you in, with Share at the top of the Lab."
+    "extra_error_html": "Is this the server of somebody else? Its owner can let you in: Share, at the top of the Lab."
 }
 # what a kernel may do at the hub: make and withdraw links and shares of its owner, nothing else
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", "shares!server"]

@@ -27,7 +27,7 @@ def settings():
 
 
 def team_of(spawner, teams):
-    """The first team that has a group of this person, else the first that is for everybody; an error if there is none."""
+    """The first team that has a group of this person, else the first for everybody; an error if there is none."""
     groups = {group.name for group in spawner.user.groups}
     own = [team for team in teams if groups & set(team["groups"])] or [team for team in teams if not team["groups"]]
     if not own:
@@ -62,7 +62,11 @@ def _override(profile, images):
         "cpu_guarantee": profile["cpu"] / 2,  # labs wait for their people most of the time
         "mem_guarantee": memory,
         "mem_limit": memory,
-        "environment": {"MULTIMAP_COLLABORATIVE": str(int(profile["collaborative"])), "MULTIMAP_PROFILE": profile["name"], "MULTIMAP_GPU": profile["gpu"]},
+        "environment": {
+            "MULTIMAP_COLLABORATIVE": str(int(profile["collaborative"])),
+            "MULTIMAP_PROFILE": profile["name"],
+            "MULTIMAP_GPU": profile["gpu"],
+        },
     }
     if profile["gpu"]:
         chosen["extra_resource_limits"] = {"nvidia.com/gpu": "1"}

@@ -87,7 +87,9 @@ async def execute(channel, number, code):
             sys.stdout.write(told["content"]["text"])
         if told["msg_type"] == "execute_reply":
             if told["content"]["status"] != "ok":
-                raise RuntimeError(f"cell {number} must run, found {told['content'].get('ename')}: {told['content'].get('evalue')}")
+                raise RuntimeError(
+                    f"cell {number} must run, found {told['content'].get('ename')}: {told['content'].get('evalue')}"
+                )
             return
 
 
