@@ -40,7 +40,7 @@ class Api:
 
     def __init__(self, definitions, namespaces, address=("127.0.0.1", 0)):
         self.kinds = {group: dict(kinds) for group, kinds in BUILT_IN.items()}
-        self.schemas, self.objects, self.watchers = {}, {}, []
+        self.schemas, self.objects, self.watchers, self.events = {}, {}, [], []
         self.calls: dict[str, set[tuple[str, str, str]]] = {}  # caller -> (verb, group, resource)
         self.roles: dict[str, set[tuple[str, str, str]]] = {}  # caller -> what it may do; absent: everything
         self.logs = {}  # name of a pod -> path
@@ -104,9 +104,14 @@ class Api:
         self.version += 1
         value = self.objects[key]
         value["metadata"]["resourceVersion"] = str(self.version)
-        for queue, group, plural, namespace in self.watchers:
-            if (group, plural) == key[:2] and namespace in {"", key[2]}:
-                queue.put_nowait({"type": kind, "object": copy.deepcopy(value)})
+        self.events.append((self.version, key, {"type": kind, "object": copy.deepcopy(value)}))
+        for watcher in self.watchers:
+            self._deliver(watcher, *self.events[-1][1:])
+
+    def _deliver(self, watcher, key, event):
+        queue, group, plural, namespace = watcher
+        if (group, plural) == key[:2] and namespace in {"", key[2]}:
+            queue.put_nowait(event)
 
     def remove(self, key):
         """Take an object away, or mark it while finalizers hold it; its dependents follow by `collect`."""
@@ -212,9 +217,13 @@ class Api:
         await response.prepare(request)
         watcher = (asyncio.Queue(), group, plural, namespace)
         self.watchers.append(watcher)
-        if request.query.get("resourceVersion", "0") == "0":
+        seen = int(request.query.get("resourceVersion") or 0)
+        if not seen:
             for one in self.of(plural, namespace or None):
                 watcher[0].put_nowait({"type": "ADDED", "object": one})
+        for version, key, event in self.events:
+            if 0 < seen < version:  # between the list and this watch
+                self._deliver(watcher, key, event)
         try:
             async with asyncio.timeout(float(request.query.get("timeoutSeconds", 300))):
                 while True:
