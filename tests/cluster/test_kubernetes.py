@@ -172,7 +172,7 @@ def test_cluster__grows_shrinks_and_survives_a_kill_and_a_spot_notice(kubernetes
 
         until(lambda: number(client) == 3)  # the operator retires nobody while one of them is starting again
         started.scale(1)
-        until(lambda: number(client) == 1 and counted(kubernetes)["deployments"] == 2)
+        until(lambda: number(client) == 1 and counted(kubernetes)["pods"] == 2)
         assert [when for _, when in client.gather(futures)] == stamps
         assert f"{name}-scheduler" in " ".join(started.get_logs())
     nothing_left(kubernetes)
