@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 SCIENCE = ("align", "eeg", "fmri", "fusion", "maps", "simulate", "pipeline/steps.py")
 RESTS_ON = {
     "activation": ("maps",),
+    "group": ("maps",),
     "kill": ("io", "pipeline"),
     "faults": ("batch", "io", "pipeline"),
     "evictions": ("batch", "io", "pipeline"),
