@@ -263,7 +263,9 @@ def _walk(
     session: Session, recipe: Recipe, store: Store, upto: str, work: Callable[[], None], progress: Progress | None
 ) -> SessionResult:
     decisions = decisions_of(session, store)
-    steps = keys_of(session, recipe, decisions, store, line(upto))
+    whole = keys_of(session, recipe, decisions, store, STEPS)
+    count = len(line(upto))
+    steps, later = whole[:count], [found for found in whole[count:] if found.state == "reused"]
     for position, found in enumerate(steps):
         if found.state == "missing":
             work()
@@ -272,7 +274,8 @@ def _walk(
             steps[position] = _compute(session, recipe, store, steps[: position + 1], decisions)
         if progress:
             progress(session.label, steps[position])
-    named = {found.step: {"place": found.place, "key": found.key} for found in steps}
+    # what an earlier run made beyond this one's last step still holds, and is in view
+    named = {found.step: {"place": found.place, "key": found.key} for found in (*steps, *later)}
     pointer = canonical({"recipe": recipe.model_dump(mode="json"), "steps": named})
     replace(store.url(session.path, "current", f"{recipe.name}.json"), pointer)
     return SessionResult(session.label, "done", tuple(steps))

@@ -114,3 +114,16 @@ def test_run__an_unknown_bad_channel_stops_the_session_with_its_name(study):
     mm.decide(store, SESSION, "undo", supersedes=made.identifier)
     assert result.status == "bad-input"
     assert "bad channels must be in the recording, found Nz beside Fp1, Fp2" in result.error
+
+
+def test_run__up_to_an_earlier_step_keeps_what_was_made_beyond_it_in_view(study):
+    bids, given, store = study
+    mm.run(bids, upto="ingest", **given)[0].require_done()
+    seen = mm.open_session(store.root, "mine", SESSION)
+    assert {"ingest", "align", "realign", "clean_eeg"} <= set(seen.children)
+    made = mm.decide(store, SESSION, "first_volume", value="0")
+    mm.run(bids, upto="ingest", **given)[0].require_done()
+    mm.decide(store, SESSION, "undo", supersedes=made.identifier)
+    assert "align" not in mm.open_session(store.root, "mine", SESSION).children, "what a decision made stale is not shown"
+    mm.run(bids, upto="ingest", **given)[0].require_done()
+    assert "align" in mm.open_session(store.root, "mine", SESSION).children
