@@ -293,7 +293,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish",),
-        version=5,
+        version=6,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

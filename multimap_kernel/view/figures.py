@@ -137,7 +137,7 @@ def motion_figure(
         axes.set_ylabel(f"{name} ({unit})")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     for axes, (values, label, line) in zip(panels[2:], extra, strict=True):
-        axes.plot(time, values, color=BLUE, linewidth=1.0)
+        axes.plot(time[1:], values[1:], color=BLUE, linewidth=1.0)  # nothing comes before the first volume
         axes.set_ylabel(label)
         if line is not None:
             axes.axhline(line, color=RED, linestyle="--", linewidth=1.0)

@@ -55,7 +55,7 @@ def map_figure(layers: Sequence[Layer], *, slices: int = 7) -> Figure:
     for number, layer in enumerate(heat):
         bottom = 1 - (number + 1) * (row + _TITLE) / height
         axes = figure.add_axes((0.0, bottom, 1 - _BAR, row / height))
-        cuts = _cuts(layer, low[2], high[2], slices)
+        cuts = _cuts(layer, slices)
         _draw_slices(axes, layer, grey, cuts, low, high)
         bar = figure.add_axes((1 - _BAR + 0.02, bottom + 0.12 * row / height, 0.012, 0.76 * row / height))
         _draw_bar(bar, layer)
@@ -85,20 +85,24 @@ def volume_figure(layers: Sequence[Layer], volumes: Volumes | None = None, *, sl
     row = _WIDTH * (high[1] - low[1]) / (slices * (high[0] - low[0]))
     figure = Figure(figsize=(_WIDTH, row + 0.35))
     axes = figure.add_axes((0.0, 0.0, 1.0, row / (row + 0.35)))
-    margin = 0.1 * (high[2] - low[2])
-    _draw_slices(axes, None, grey, np.linspace(low[2] + margin, high[2] - margin, slices), low, high)
+    _draw_slices(axes, None, grey, _spread(low[2], high[2], slices), low, high)
     figure.text(0.008, 1 - 0.22 / (row + 0.35), grey.title, fontsize=10.5, fontweight="bold")
     return figure
 
 
-def _cuts(layer: Layer, low: float, high: float, slices: int) -> np.ndarray:
-    """World z (mm) of the slices."""
-    margin = 0.1 * (high - low)
-    cuts = np.linspace(low + margin, high - margin, slices)
+def _cuts(layer: Layer, slices: int) -> np.ndarray:
+    """World z (mm) of the slices, through what the map covers."""
+    low, high = extent(layer)[:, 2]
+    cuts = _spread(low, high, slices)
     if np.any(layer.values):
         peak = peak_position(layer)[2]
         cuts[np.abs(cuts - peak).argmin()] = peak
-    return np.asarray(cuts)
+    return cuts
+
+
+def _spread(low: float, high: float, slices: int) -> np.ndarray:
+    margin = 0.1 * (high - low)
+    return np.linspace(low + margin, high - margin, slices)
 
 
 def _draw_slices(
