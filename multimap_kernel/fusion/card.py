@@ -85,7 +85,7 @@ def _nulls(one: Evaluation) -> str:
         [
             "## Nulls",
             "",
-            f"- predictions shifted around their runs, {one.null_members} members: mean r {_number(one.null_mean)}",
+            f"- ridge refitted to BOLD in random phases, {one.null_members} members: mean r {_number(one.null_mean)}",
             f"- of these, 95 % have r below {_number(one.null_95)}",
             f"- a region is significant from r = {_number(one.threshold_fwe)} at family-wise p .05",
             f"- the smallest p that so many members allow is {one.smallest_p:.3g}",

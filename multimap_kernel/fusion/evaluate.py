@@ -9,19 +9,9 @@ import numpy as np
 import xarray as xr
 
 from multimap_kernel.fusion.baselines import BASELINES, neighbours, shifted_ridge, shuffled
+from multimap_kernel.fusion.chance import Null, phase_null
 from multimap_kernel.fusion.journal import tell
-from multimap_kernel.fusion.scores import (
-    Null,
-    Pieces,
-    agreement,
-    by_piece,
-    gain_over,
-    interval,
-    patterns,
-    pieces_of,
-    shift_null,
-    top_one,
-)
+from multimap_kernel.fusion.scores import Pieces, agreement, by_piece, gain_over, interval, patterns, pieces_of, top_one
 from multimap_kernel.fusion.split import Fold, check_manifest, folds_of
 from multimap_kernel.fusion.tables import Table, read_table
 from multimap_kernel.schema import Evaluation, InputError, JointFit, RunFolder, Score
@@ -42,7 +32,7 @@ def evaluate(
     fit, out
         What `fusion.train` gave.
     seed
-        Of the null's shifts and of the folds that leak on purpose.
+        Of the null's phases and of the folds that leak on purpose.
     folder
         Is told the result as the event ``judged``.
 
@@ -60,8 +50,8 @@ def evaluate(
     Notes
     -----
     Beside the model: mean, design only, alpha power with a fixed response, ridge, partial least squares; joint and
-    ridge again with the design partialled out; predictions shifted around their runs, with max-T over regions; the
-    ridge refitted on shifted EEG; predictions from another run's EEG; nearest neighbours under the split and under
+    ridge again with the design partialled out; the ridge refitted to BOLD in random phases, with max-T over regions;
+    the same on shifted EEG; predictions from another run's EEG; nearest neighbours under the split and under
     folds drawn at random, which leak.
     """
     table = read_table(runs, tuple(fit.manifest["lags_s"]), patches=fit.tokens == "patches")
@@ -82,7 +72,7 @@ def evaluate(
     beyond = pieces._replace(nuisance=table.design)
     scores |= {f"{name}, design out": _score(everything[name], measured, beyond) for name in ("ridge", "joint")}
     gain, *reach = gain_over(joint, ridge, measured, pieces)
-    null = shift_null(joint, measured, pieces, seed)
+    null = phase_null(joint, table, folds, fit.penalties, pieces, seed)
     value = Evaluation(
         scores=scores,
         gain=gain,
@@ -120,10 +110,9 @@ def _score(predicted: np.ndarray, measured: np.ndarray, pieces: Pieces) -> Score
 
 
 def _null(null: Null) -> dict[str, float]:
-    members = null.mean if null.mean.size else np.array([np.nan])
     return {
-        "null_mean": float(members.mean()),
-        "null_95": float(np.quantile(members, 0.95)),
+        "null_mean": float(null.mean.mean()),
+        "null_95": float(np.quantile(null.mean, 0.95)),
         "threshold_fwe": null.threshold,
         "smallest_p": null.smallest_p,
     }

@@ -21,7 +21,7 @@ known are null. The kinds, in the order in which they come:
 
     - ``so_far``, over all ``volumes`` predicted up to here: mean correlations ``joint`` and ``ridge``; ``gain`` with
       its ``gain_interval`` (two numbers, over pieces); ``null_band`` of the joint model's mean correlation (2.5, 50
-      and 97.5 % of ``null_members`` shifts); ``region_joint``, ``region_ridge``, ``region_p_fwe`` (region);
+      and 97.5 % of ``null_members``); ``region_joint``, ``region_ridge``, ``region_p_fwe`` (region);
       ``threshold_fwe``: correlation from which a region is significant at family-wise p .05;
     - ``retrieval`` in this fold: ``top_one`` by the embedding, by patterns of the ``ridge``, by ``chance``;
       ``similarity`` (EEG moment, BOLD moment) among moments ``volume`` of one ``run``;

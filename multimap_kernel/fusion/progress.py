@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from multimap_kernel.fusion.chance import phase_null
 from multimap_kernel.fusion.lessons import NEIGHBOUR_S
 from multimap_kernel.fusion.linear import mean_correlation
 from multimap_kernel.fusion.model import PEAKS_S, Embedding, ResidualModel
 from multimap_kernel.fusion.outcome import Learned, apply, embed
-from multimap_kernel.fusion.scores import agreement, gain_over, patterns, pieces_of, shift_null, top_one
+from multimap_kernel.fusion.scores import agreement, gain_over, patterns, pieces_of, top_one
 from multimap_kernel.fusion.split import Fold
 from multimap_kernel.fusion.tables import Reading, Table
 
@@ -56,7 +57,7 @@ def fold_facts(table: Table, folds: tuple[Fold, ...], learned: list[Learned], se
     learned
         What the first of them gave.
     seed
-        Of the null's shifts.
+        Of the null's phases.
 
     Returns
     -------
@@ -86,8 +87,8 @@ def _so_far(table: Table, folds: tuple[Fold, ...], learned: list[Learned], seed:
     of_row[rows] = number[order]
     measured, pieces = table.target[rows], pieces_of(table, of_row).take(rows)
     gain, low, high = gain_over(joint, ridge, measured, pieces)
-    null, plain = shift_null(joint, measured, pieces, seed), agreement(ridge, measured, pieces)
-    band = np.quantile(null.mean, [0.025, 0.5, 0.975]) if null.mean.size else np.full(3, np.nan)
+    null = phase_null(joint, table, folds, [one.penalty for one in learned], pieces, seed)
+    plain, band = agreement(ridge, measured, pieces), np.quantile(null.mean, [0.025, 0.5, 0.975])
     return {
         "volumes": int(rows.size),
         "joint": _number(null.r.mean()),

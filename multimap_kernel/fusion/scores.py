@@ -10,10 +10,7 @@ from scipy.stats import t
 from multimap_kernel.fusion.lessons import NEIGHBOUR_S
 from multimap_kernel.fusion.model import WINDOW
 from multimap_kernel.fusion.tables import Table
-from multimap_kernel.maps.shifts import basis, distinct_shifts
-
-MEMBERS = 999
-"""Of a null over several runs, each shifted by itself; one run has no more than its distinct shifts."""
+from multimap_kernel.maps.shifts import basis
 
 
 class Pieces(NamedTuple):
@@ -56,22 +53,12 @@ def pieces_of(table: Table, fold: np.ndarray) -> Pieces:
     return Pieces(table.run, fold, table.volume, np.zeros((len(table.run), 0)), table.step_s)
 
 
-class Null(NamedTuple):
-    """Correlation of each region (region,), its family-wise p, and the members of the null of the mean over regions."""
-
-    r: np.ndarray
-    p_fwe: np.ndarray
-    mean: np.ndarray
-    threshold: float
-    smallest_p: float
-
-
 def agreement(predicted: np.ndarray, measured: np.ndarray, pieces: Pieces) -> np.ndarray:
     """Correlation of each region (region,) over all pieces, their means and the nuisance taken out."""
-    return _cosine(*_sums(predicted, measured, pieces.spaces()))
+    return cosine(*sums(predicted, measured, pieces.spaces()))
 
 
-def _sums(predicted: np.ndarray, measured: np.ndarray, spaces: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def sums(predicted: np.ndarray, measured: np.ndarray, spaces: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Products of both sides and of each with itself (3, region), summed over pieces."""
     total = np.zeros((3, measured.shape[1]))
     for rows, out in spaces:
@@ -82,7 +69,7 @@ def _sums(predicted: np.ndarray, measured: np.ndarray, spaces: list[tuple[np.nda
 
 def by_piece(predicted: np.ndarray, measured: np.ndarray, pieces: Pieces) -> np.ndarray:
     """Correlation (piece, region) in each piece by itself."""
-    return np.stack([_cosine(*_sums(predicted, measured, [space])) for space in pieces.spaces()])
+    return np.stack([cosine(*sums(predicted, measured, [space])) for space in pieces.spaces()])
 
 
 def gain_over(joint: np.ndarray, ridge: np.ndarray, measured: np.ndarray, pieces: Pieces) -> tuple[float, float, float]:
@@ -97,36 +84,6 @@ def interval(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     reach = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - reach), float(values.mean() + reach)
-
-
-def shift_null(predicted: np.ndarray, measured: np.ndarray, pieces: Pieces, seed: int) -> Null:
-    """Shift predictions around their runs, all regions alike, and take the largest correlation of each member.
-
-    Several runs are shifted independently, `MEMBERS` times. One run has as many members as distinct shifts outside
-    the exclusion zone, each taken once, and a smallest p that follows from them.
-
-    References
-    ----------
-    Westfall & Young (1993), Resampling-based multiple testing (max-T).
-    """
-    rows = [np.flatnonzero(pieces.run == number) for number in np.unique(pieces.run)]
-    shifts = [distinct_shifts(own.size, pieces.step_s, seed) for own in rows]
-    if any(not one.size for one in shifts):
-        shifts = [np.array([], int) for _ in rows]
-    sums = []
-    for own, moves in zip(rows, shifts, strict=True):
-        spaces = pieces.take(own).spaces()
-        one = [_sums(np.roll(predicted[own], move, axis=0), measured[own], spaces) for move in moves]
-        sums.append(np.reshape(one, (len(one), 3, measured.shape[1])))
-    draw = np.random.default_rng(seed)
-    if len(rows) > 1 and len(sums[0]):
-        sums = [np.sum([one[draw.integers(len(one), size=MEMBERS)] for one in sums], axis=0)]
-    real = agreement(predicted, measured, pieces)
-    members = _cosine(*np.moveaxis(sums[0], 1, 0))
-    top = members.max(axis=1, initial=-1.0)
-    p = (1 + (top[:, None] >= real).sum(axis=0)) / (1 + len(members))
-    threshold = float(np.quantile(top, 0.95)) if top.size else float("nan")
-    return Null(real, p, members.mean(axis=1), threshold, 1 / (1 + len(members)))
 
 
 def top_one(first: np.ndarray, second: np.ndarray, pieces: Pieces) -> tuple[np.ndarray, float]:
@@ -167,6 +124,7 @@ def patterns(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _cosine(product: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def cosine(product: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlations from what `sums` gives; 0 where a side does not vary."""
     size = np.sqrt(first * second)
     return np.asarray(product / np.where(size > 1e-12, size, np.inf))

@@ -61,6 +61,17 @@ def _viewer(page):
     raise AssertionError("the viewer must be framed in the notebook")
 
 
+def _pictures(page) -> list[np.ndarray]:
+    """The pixels of each picture of a notebook; none is blank."""
+    shown, found = page.locator(".jp-Notebook .jp-RenderedImage img"), []
+    for number in range(shown.count()):
+        shown.nth(number).scroll_into_view_if_needed()
+        found.append(_pixels(shown.nth(number).screenshot()))
+        assert found[-1].shape[0] > 100
+        assert found[-1].std() > 10, f"picture {number} is blank"
+    return found
+
+
 @pytest.mark.line
 def test_explore__runs_in_lab_and_shows_its_pictures(chromium, tmp_path):
     shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
@@ -68,14 +79,7 @@ def test_explore__runs_in_lab_and_shows_its_pictures(chromium, tmp_path):
     with started(tmp_path, tmp_path / "notebooks", tmp_path / "store") as address:
         run_all(page, address.format("explore.ipynb"))
         assert "/some/prefix/proxy/" in _viewer(page).url
-        pictures = page.locator(".jp-Notebook .jp-RenderedImage img")
-        assert pictures.count() == 5  # EEG, volumes, clocks, cleaning, map
-        for number in range(pictures.count()):
-            picture = pictures.nth(number)
-            picture.scroll_into_view_if_needed()
-            pixels = np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("L"), float)
-            assert pixels.shape[0] > 100
-            assert pixels.std() > 10, f"picture {number} is blank"
+        assert len(_pictures(page)) == 5  # EEG, volumes, clocks, cleaning, map
         page.screenshot(path=tmp_path / "lab.png")
     page.close()
 
@@ -89,6 +93,37 @@ def planted_notebook(tmp_path_factory) -> Path:
     nbformat.write(notebook, folder / "planted.ipynb")
     shutil.copy(planted.__file__, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory):
+    """An address of the notebooks in a Lab whose store is empty, so that each simulates what it shows."""
+    folder = tmp_path_factory.mktemp("demonstrations")
+    shutil.copytree(NOTEBOOKS, folder / "notebooks")
+    with started(folder, folder / "notebooks", folder / "store") as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "maps"),  # how many, and which of them are maps with a blob
+    [("maps", 5, [0]), ("train", 2, []), ("session_report", 6, [3]), ("group_report", 3, [1])],
+)
+def test_notebook__runs_whole_from_its_menu_and_shows_its_pictures(
+    chromium, demonstrations, tmp_path, name, pictures, maps
+):
+    page = chromium.new_page(viewport={"width": 1500, "height": 1050})
+    noise = []
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    page.on("console", lambda message: noise.append(message.text) if message.type == "error" else None)
+    run_all(page, demonstrations.format(f"{name}.ipynb"))
+    if name.endswith("report"):
+        _viewer(page)
+    found = _pictures(page)
+    page.screenshot(path=tmp_path / "lab.png")
+    page.close()
+    assert len(found) == pictures
+    assert [_warm(found[number]) > 100 for number in maps] == [True] * len(maps)
+    assert noise == []
 
 
 @pytest.mark.parametrize(  # explore.ipynb above runs under a base_url

@@ -3,10 +3,12 @@ import pytest
 from coupled import BY_BLOCK, coupled_runs, slow_null
 
 from multimap_kernel.fusion.baselines import neighbours, shuffled
+from multimap_kernel.fusion.chance import phase_null
 from multimap_kernel.fusion.evaluate import evaluate
-from multimap_kernel.fusion.scores import Pieces, agreement, interval, shift_null, top_one
+from multimap_kernel.fusion.linear import ridge
+from multimap_kernel.fusion.scores import Pieces, agreement, interval, pieces_of, top_one
 from multimap_kernel.fusion.split import cut
-from multimap_kernel.fusion.tables import read_table
+from multimap_kernel.fusion.tables import Table, read_table
 from multimap_kernel.fusion.train import train
 from multimap_kernel.schema import InputError
 
@@ -81,25 +83,51 @@ def test_agreement__takes_the_nuisance_out_of_both_sides():
     assert agreement(a, b, pieces(200)._replace(nuisance=task))[0] == pytest.approx(expected)
 
 
-def test_shift_null__is_calibrated_over_smooth_series_that_have_nothing_in_common():
+def unrelated(seed, runs=1):
+    """Runs of 200 volumes whose smooth BOLD has nothing to do with their smooth EEG, and what two folds predict."""
+    draw, rows = np.random.default_rng([seed, 1]), 200 * runs
+    power, target = (np.cumsum(draw.standard_normal((rows + 5, count)), axis=0) for count in (12, 10))
+    power, target = (np.asarray(values[5:] - values[:-5], np.float32) for values in (power, target))
+    run, volume = np.divmod(np.arange(rows), 200)
+    nothing = np.zeros((rows, 0), np.float32)
+    table = Table(
+        names=tuple(f"run-{number}" for number in range(runs)), run=run, volume=volume,
+        power=power.reshape(rows, 1, 12, 1), target=target, patch=nothing, window=nothing, design=nothing,
+        lags_s=(0.0,), step_s=2.0, channels=("Cz",) * 12, bands=("alpha",), regions=("region",) * 10, conditions=(),
+    )  # fmt: skip
+    return table, cut(table, np.arange(rows), kind="block", folds=2, gap_s=16.0)
+
+
+def predicted_by_ridge(table, folds, penalty):
+    predicted, fold_of = np.zeros_like(table.target), np.zeros(len(table.run), int)
+    for number, fold in enumerate(folds):
+        X = table.scaled(fold.train).reshape(len(table.run), -1)
+        predicted[fold.test] = ridge(X[fold.train], table.target[fold.train], X[fold.test], np.array([penalty]))[0]
+        fold_of[fold.test] = number
+    return predicted, pieces_of(table, fold_of)
+
+
+def test_phase_null__is_calibrated_where_folds_learn_from_each_other():
     below = 0
     for seed in range(60):
-        draw = np.random.default_rng([seed, 1])
-        smooth = np.cumsum(draw.standard_normal((2, 300, 10)), axis=1)
-        smooth = smooth[:, 5:] - smooth[:, :-5]
-        below += shift_null(smooth[0], smooth[1], pieces(295), seed).p_fwe.min() <= 0.05
+        table, folds = unrelated(seed)
+        predicted, parts = predicted_by_ridge(table, folds, 1.0)
+        below += phase_null(predicted, table, folds, (1.0, 1.0), parts, seed).p_fwe.min() <= 0.05
     assert below <= 8  # 3 expected; above 8 by chance with p = .003
 
 
-def test_shift_null__finds_what_is_there_and_gives_its_floor():
-    draw = np.random.default_rng(3)
-    a, b = draw.standard_normal((2, 200, 5))
-    b[:, 2] += a[:, 2]
-    null = shift_null(a, b, pieces(200, runs=2), 0)
+def test_phase_null__finds_what_is_there_and_gives_its_floor():
+    table, folds = unrelated(3, runs=2)
+    table.target[:, 2] += 2 * table.power[:, 0, 4, 0]
+    predicted, parts = predicted_by_ridge(table, folds, 0.1)
+    null = phase_null(predicted, table, folds, (0.1, 0.1), parts, 0)
     assert null.p_fwe[2] == null.smallest_p == 1 / 1000
     assert (np.delete(null.p_fwe, 2) > 0.05).all()
-    one = shift_null(a, b, pieces(200), 0)
-    assert one.smallest_p == 1 / (1 + len(one.mean)) > 1 / 200
+    assert null.r == pytest.approx(agreement(predicted, table.target, parts))
+    first = phase_null(predicted[folds[0].test], table, folds[:1], (0.1,), parts.take(folds[0].test), 0)
+    assert first.r == pytest.approx(
+        agreement(predicted[folds[0].test], table.target[folds[0].test], parts.take(folds[0].test))
+    )
 
 
 def test_top_one__is_one_for_equal_sides_and_chance_for_others():

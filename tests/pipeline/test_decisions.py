@@ -124,6 +124,8 @@ def test_run__up_to_an_earlier_step_keeps_what_was_made_beyond_it_in_view(study)
     made = mm.decide(store, SESSION, "first_volume", value="0")
     mm.run(bids, upto="ingest", **given)[0].require_done()
     mm.decide(store, SESSION, "undo", supersedes=made.identifier)
-    assert "align" not in mm.open_session(store.root, "mine", SESSION).children, "what a decision made stale is not shown"
+    assert "align" not in mm.open_session(store.root, "mine", SESSION).children, (
+        "what a decision made stale is not shown"
+    )
     mm.run(bids, upto="ingest", **given)[0].require_done()
     assert "align" in mm.open_session(store.root, "mine", SESSION).children

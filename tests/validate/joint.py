@@ -12,8 +12,9 @@ from coupled import BY_BLOCK, BY_RUN, coupled_runs, slow_null
 from science import ROOT, science_hash
 
 from multimap_kernel.fusion.baselines import neighbours, shuffled
-from multimap_kernel.fusion.scores import Pieces, agreement, by_piece, interval, patterns, shift_null, top_one
-from multimap_kernel.fusion.split import cut
+from multimap_kernel.fusion.chance import Null, phase_null
+from multimap_kernel.fusion.scores import Pieces, agreement, by_piece, interval, patterns, pieces_of, top_one
+from multimap_kernel.fusion.split import cut, folds_of
 from multimap_kernel.fusion.tables import read_table
 from multimap_kernel.fusion.train import train
 from multimap_kernel.simulate.sizes import CAP
@@ -58,7 +59,7 @@ def study(coupling, seed):
     ]
     shown["of_ceiling"] = shown["alpha"]["joint"] / np.mean(ceiling)
     judgeable = np.isin(driver, ["alpha", "none"])
-    null = shift_null(predicted, measured, pieces, seed)
+    null = judged(runs, fit, out, seed)
     r, truth = null.r[judgeable], (driver == "alpha")[judgeable]
     found = (null.p_fwe <= 0.05)[judgeable]
     shown["auc"] = float((r[truth][:, None] > r[~truth][None]).mean())
@@ -67,13 +68,19 @@ def study(coupling, seed):
     return shown
 
 
+def judged(runs, fit, out, seed) -> Null:
+    """The regions of a model beside their null."""
+    table = read_table(runs, tuple(fit.manifest["lags_s"]))
+    pieces = pieces_of(table, out["fold_of"].values)
+    folds = folds_of(table, fit.manifest)
+    return phase_null(out["region_prediction"].values, table, folds, fit.penalties, pieces, seed)
+
+
 def null(seed):
     """Mean correlation and smallest family-wise p of one short session that holds nothing."""
     runs = coupled_runs(1, seed=seed, minutes=6.0, coupling=0, task_effect=0.0, channels=CAP[:8])
     fit, out = train(runs, **{**BY_BLOCK, "folds": 2})
-    count = out.sizes["time"]
-    pieces = Pieces(np.zeros(count, int), out["fold_of"].values, out["volume"].values, np.zeros((count, 0)), 2.0)
-    found = shift_null(out["region_prediction"].values, out["region_measured"].values, pieces, seed)
+    found = judged(runs, fit, out, seed)
     gate = float(np.mean(fit.gate))
     return {"seed": seed, "r": fit.score, "ridge": fit.ridge_score, "p": float(found.p_fwe.min()), "gate": gate}
 
