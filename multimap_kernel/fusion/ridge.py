@@ -10,14 +10,14 @@ from dask.base import compute
 
 from multimap_kernel.fusion.windows import lagged_power
 from multimap_kernel.maps.blocks import Shape, call, is_lazy, per_block
-from multimap_kernel.maps.shifts import basis, distinct_shifts, unit_residuals
+from multimap_kernel.maps.shifts import SURROGATES, basis, circulant, random_phases, unit_residuals
 from multimap_kernel.schema import Fit, InputError, annotate, require
 
 PENALTIES = 10.0 ** np.arange(-2, 4.5, 0.5)
 """Candidates, times the number of features: the features are standardised, so that this is the mean eigenvalue."""
 _INNER = 4  # blocks of the inner cross-validation
 _LEAST = 8  # volumes that may train an inner fold; twice as many an outer one
-_TOGETHER = 1024  # voxels at a time, so that a shifted copy stays in the cache
+_TOGETHER = 1024  # voxels at a time, so that a surrogate stays in the cache
 
 
 def fit(ds: xr.Dataset, *, lags_s: tuple[float, ...], folds: int, gap_s: float, seed: int) -> tuple[Fit, xr.Dataset]:
@@ -44,17 +44,18 @@ def fit(ds: xr.Dataset, *, lags_s: tuple[float, ...], folds: int, gap_s: float, 
         Time left out on each side of a test block, s; at least the longest lag and one volume, so that no EEG window
         serves on both sides. The lags span the haemodynamic response, and with them the gap does.
     seed
-        Chooses the shifts of the null where a run has more than are used.
+        Of the null's phases.
 
     Returns
     -------
     Fit
         Its ``score`` is the mean over voxels of the correlation between out-of-fold prediction and BOLD, within blocks
-        and with confounds partialled out; ``null_score`` is mean and 95th percentile of the same for predictions
-        shifted around the run; ``penalties`` are absolute, for standardised features.
+        and with confounds partialled out; ``null_score`` is mean and 95th percentile of the same for BOLD in random
+        phases, all voxels alike, predicted anew; ``penalties`` are absolute, for standardised features.
     Dataset
         ``prediction (time, voxel; 1)``: deviation from the training mean that the EEG explains, in units of the
-        series; NaN in volumes whose windows the EEG does not cover, and before the steady state.
+        series; NaN in volumes whose windows the EEG does not cover, and before the steady state. ``hat (time,
+        trained; 1)``: the matrix that makes it from BOLD, 0 from a volume to itself and to those near it.
 
     Raises
     ------
@@ -97,7 +98,10 @@ def fit(ds: xr.Dataset, *, lags_s: tuple[float, ...], folds: int, gap_s: float, 
     )
     coordinates = {name: ds[name] for name in ("time", "volume", "steady_state")}
     prediction = annotate(xr.DataArray(predicted, dims=("time", "voxel"), name="prediction"))
-    return value, xr.Dataset({"prediction": prediction}, coordinates, attrs=dict(ds.attrs))
+    whole = np.zeros((ds.sizes["time"],) * 2, np.float32)
+    whole[np.ix_(run.rows, run.rows)] = hat
+    made = {"prediction": prediction, "hat": annotate(xr.DataArray(whole, dims=("time", "trained"), name="hat"))}
+    return value, xr.Dataset(made, coordinates, attrs=dict(ds.attrs))
 
 
 @dataclass(frozen=True)
@@ -251,31 +255,35 @@ def _predict(series: np.ndarray, rows: np.ndarray, hat: np.ndarray) -> dict[str,
 def _score(
     ds: xr.Dataset, run: _Run, folds: list[_Fold], hat: np.ndarray, seed: int, lazy: bool
 ) -> tuple[float, tuple[float, float]]:
-    """Mean correlation over voxels, and mean and 95th percentile of the same over the shifts."""
-    shifts = distinct_shifts(run.rows.size, float(ds.attrs["repetition_time"]), seed)
+    """Mean correlation over voxels, and mean and 95th percentile of the same over BOLD in random phases."""
+    phases = random_phases(run.rows.size, SURROGATES, seed)
     block = np.stack([np.isin(run.rows, fold.test) for fold in folds], axis=1).astype(np.float64)
-    nuisance = _nuisance(run, run.rows, block)
-    shape: dict[str, Shape] = {"score_block": ((shifts.size + 2,), np.float64)}
-    got = per_block(lazy, _shifted_scores, ds["series"].data, run.rows, hat, nuisance, shifts, gives=shape)
+    nuisance, slim = _nuisance(run, run.rows, block), basis(block).astype(np.float32)
+    shape: dict[str, Shape] = {"score_block": ((len(phases) + 1,), np.float64)}
+    got = per_block(lazy, _scores, ds["series"].data, run.rows, hat, nuisance, slim, phases, gives=shape)
     (total,) = compute(got["score_block"].sum(axis=-1))
     scores = total[:-1] / max(total[-1], 1)
-    if not shifts.size:
-        return float(scores[0]), (float("nan"), float("nan"))
     return float(scores[0]), (float(scores[1:].mean()), float(np.quantile(scores[1:], 0.95)))
 
 
-def _shifted_scores(
-    series: np.ndarray, rows: np.ndarray, hat: np.ndarray, nuisance: np.ndarray, shifts: np.ndarray
+def _scores(
+    series: np.ndarray, rows: np.ndarray, hat: np.ndarray, nuisance: np.ndarray, block: np.ndarray, phases: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Correlations summed over voxels for no shift and each shift, and the number of voxels at the end."""
-    measured = unit_residuals(series[rows], nuisance)
+    """Correlations summed over voxels for BOLD and for each of its surrogates, and the number of voxels at the end.
+
+    A surrogate is predicted and then turned back to the BOLD that stays, as in `maps.joint`.
+    """
+    measured, slim = unit_residuals(series[rows], nuisance), nuisance.astype(np.float32)
+    total = np.zeros((len(phases) + 1, 1))
     predicted = hat @ _centred(series[rows])
-    slim, total = nuisance.astype(np.float32), np.zeros((shifts.size + 2, 1))
-    for first in range(0, series.shape[1], _TOGETHER):
-        part = slice(first, first + _TOGETHER)
-        for place, shift in enumerate(np.r_[0, shifts]):
-            moved = np.roll(predicted[:, part], shift, axis=0)
-            moved -= slim @ (slim.T @ moved)
-            total[place] += np.nansum(_cosine(moved, measured[:, part]))
+    total[0] = np.nansum(_cosine(predicted - slim @ (slim.T @ predicted), measured))
+    for place, phase in enumerate(phases[1:], 1):
+        turn = circulant(phase, rows.size)
+        again = hat @ turn
+        again = turn.T @ (again - block @ (block.T @ again))  # the blocks' means go where the blocks are
+        again -= slim @ (slim.T @ again)
+        for first in range(0, series.shape[1], _TOGETHER):
+            part = measured[:, first : first + _TOGETHER]
+            total[place] += np.nansum(_cosine(again @ part, part))
     total[-1] = np.isfinite(measured[0]).sum()
     return {"score_block": total}

@@ -50,8 +50,9 @@ def activation_map(
     ds
         ``series (time, voxel; 1)``, ``mask (z, y, x)``, ``affine (world, index; mm)``, ``steady_state (time)``,
         ``event_onset, event_duration (event; s)``, ``event_condition (event)``; if there: ``confound (time,
-        regressor)`` and ``prediction (time, voxel; 1)``, NaN in volumes without EEG. NumPy or Dask; of a lazy Dataset
-        only ``event_condition`` is read, and only if no contrast is named.
+        regressor)``, ``prediction (time, voxel; 1)``, NaN in volumes without EEG, and ``hat (time, trained; 1)``, the
+        matrix that made it from ``series``; left out, the prediction counts as learned from other data. NumPy or Dask;
+        of a lazy Dataset only ``event_condition`` is read, and only if no contrast is named.
     contrasts
         Name -> weight of each condition; empty for each condition against the rest of the time.
     hrf

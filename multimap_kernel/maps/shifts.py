@@ -99,6 +99,12 @@ def random_phases(count: int, members: int, seed: int) -> np.ndarray:
     return phase
 
 
+def circulant(phase: np.ndarray, count: int) -> np.ndarray:
+    """Matrix (time, time), float32, that turns the phases (frequency,) of any series of ``count`` samples."""
+    first = np.fft.irfft(np.exp(1j * phase), count)
+    return np.asarray(first[np.subtract.outer(np.arange(count), np.arange(count)) % count], np.float32)
+
+
 def scaled(rows: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
     """Scale rows so that their product with partialled data is a correlation.
 

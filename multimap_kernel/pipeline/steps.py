@@ -199,7 +199,7 @@ def _with_joint(product: Product, inputs: Inputs) -> Product:
 def make_maps(inputs: Inputs) -> Product:
     """Draw the five kinds of maps, each with its null."""
     options, fitted = inputs.part(Map), Fit.from_json(inputs.values["fuse"]["fit"])
-    ds = inputs.dataset("features").assign(prediction=inputs.dataset("fuse")["prediction"])
+    ds = inputs.dataset("features").assign(inputs.dataset("fuse")[["prediction", "hat"]].data_vars)
     pattern = pattern_map(ds, fitted, edge_mm=inputs.part(Fuse).region_mm, seed=options.seed)
     ds = smooth(ds, fwhm_mm=options.smoothing_mm)
     null: Literal["phase", "shift"] = "shift" if options.null == "shift" else "phase"  # power has no blocks
@@ -279,13 +279,13 @@ STEPS: tuple[Step, ...] = (
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
     Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
-    Step("fuse", fuse, ("features",), ("fuse",), version=3),
+    Step("fuse", fuse, ("features",), ("fuse",), version=4),
     Step(
         "map",
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
         ("map", "fuse"),
-        version=6,
+        version=7,
         libraries=("numpy", "scipy", "nilearn"),
     ),
     Step(

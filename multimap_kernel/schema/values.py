@@ -110,7 +110,7 @@ class Fit(Value):
     score
         Out-of-fold correlation between prediction and BOLD, mean over voxels.
     null_score
-        The same for predictions shifted in time: mean and 95th percentile of the null.
+        The same for BOLD in random phases, predicted anew: mean and 95th percentile of the null.
     penalties
         Ridge penalty of each fold.
     lags_s
@@ -192,7 +192,7 @@ class Evaluation(Value):
     regions, region_r, region_ridge_r, region_p_fwe
         Each region's name, correlation by both models, and family-wise p of the joint model.
     null_mean, null_95, null_members
-        Mean over regions for shifted predictions: mean and 95th percentile over this many members.
+        Mean over regions for ridges refitted to BOLD in random phases: mean and 95th percentile over this many members.
     threshold_fwe, smallest_p
         Correlation of a region at family-wise p = .05, and the smallest p that the members allow.
     refit_null

@@ -82,6 +82,7 @@ _ALL = (
     Variable("region_series", ("time", "region"), "1", "f", "mean BOLD series of regions"),
     # joint model and maps
     Variable("prediction", ("time", "voxel"), "1", "f", "BOLD predicted out of fold from EEG alone"),
+    Variable("hat", ("time", "trained"), "1", "f", "weight of BOLD at one volume in the prediction at another"),
     Variable("region_prediction", ("time", "region"), "1", "f", "BOLD predicted out of fold by the joint model"),
     Variable("region_ridge", ("time", "region"), "1", "f", "BOLD predicted out of fold by the ridge alone"),
     Variable("region_measured", ("time", "region"), "1", "f", "BOLD without trend and confounds, deviation 1"),

@@ -155,7 +155,7 @@ def _colours(layer: Layer, hidden: str | None = None) -> ListedColormap:
 
 
 def score_figure(fit: Fit, *, voxel_scores: np.ndarray | None = None) -> Figure:
-    """Draw how well the joint model predicts BOLD out of fold, against the same model with shifted time.
+    """Draw how well the joint model predicts BOLD out of fold, against the same on BOLD that it does not drive.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from analysis import analysis_dataset, auc, lazy, slow
 from lazy import max_computes
 
 from multimap_kernel.maps import activation_map
+from multimap_kernel.maps.design import make_design  # its columns are tested in test_design
 
 
 def with_prediction(seed, *, gain=0.0, volumes=120):
@@ -30,8 +31,6 @@ def of_voxels(array, ds):
 def test_joint__is_the_gain_of_least_squares():
     ds = with_prediction(0, gain=1.0)
     got = of_voxels(joint(ds)["statistic"], ds)
-    from multimap_kernel.maps.design import make_design  # the columns are tested in test_design
-
     design = make_design(ds, hrf="spm", high_pass_hz=0.01, lazy=False)
     y, x = ds["series"].values[5:].astype(np.float64), ds["prediction"].values[5:].astype(np.float64)
     nuisance = design.nuisance[5:]
@@ -86,8 +85,48 @@ def test_joint__null_predictions_are_found_as_often_as_promised():
     assert found <= 6  # of 40 at .05: more in 1 %
 
 
-def test_joint__dask_is_lazy_and_equal():
-    ds = with_prediction(4, gain=0.5)
+def learned_in_halves(seed, volumes=90):
+    """Each half predicts the other from slow regressors that have nothing to do with it, as a ridge does."""
+    ds = analysis_dataset(seed, task=0.0, volumes=volumes)
+    X = slow(np.random.default_rng(seed + 1000), volumes, (12,), 4)
+    X -= X.mean(axis=0)
+    hat = np.zeros((volumes, volumes), np.float32)
+    first, second = np.arange(volumes // 2), np.arange(volumes // 2, volumes)
+    for train, test in ((first, second), (second, first)):
+        own = X[train] - X[train].mean(axis=0)
+        weights = np.linalg.solve(own.T @ own + 12 * np.eye(12), own.T)
+        hat[np.ix_(test, train)] = X[test] @ (weights - weights.mean(axis=1, keepdims=True))
+    return predicted(ds.assign(hat=(("time", "trained"), hat)))
+
+
+def predicted(ds):
+    series = ds["series"].values - ds["series"].values.mean(axis=0)
+    return ds.assign(prediction=(("time", "voxel"), (ds["hat"].values @ series).astype(np.float32)))
+
+
+def test_joint__a_member_of_the_refitted_null_is_the_gain_for_shifted_bold():
+    ds = learned_in_halves(5, volumes=120)
+    got = joint(ds, null="shift")
+    design = make_design(ds, hrf="spm", high_pass_hz=0.01, lazy=False)
+    y = ds["series"].values.astype(np.float64)
+    columns = np.column_stack([design.task, design.nuisance])
+    evoked = columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
+    rest = y - evoked
+    moved = np.roll(ds["hat"].values @ np.roll(rest, 15, axis=0), -15, axis=0)  # 30 s, the first shift that is used
+    again = ds.drop_vars("hat").assign(prediction=(("time", "voxel"), moved.astype(np.float32)))
+    assert got["null_maximum"].values[0] == pytest.approx(of_voxels(joint(again)["statistic"], ds).max(), rel=2e-3)
+    assert "refits to circular shifts of the BOLD" in str(got["null"].values)
+
+
+def test_joint__folds_that_learn_from_each_other_are_found_as_often_as_promised():
+    seeds = range(4000, 4040)
+    p = [float(joint(learned_in_halves(seed), permutations=99)["p_fwe"].min()) for seed in seeds]
+    assert sum(one < 0.05 for one in p) <= 6  # of 40 at .05: more in 1 %
+
+
+@pytest.mark.parametrize("refitted", [False, True])
+def test_joint__dask_is_lazy_and_equal(refitted):
+    ds = learned_in_halves(4) if refitted else with_prediction(4, gain=0.5)
     expected = joint(ds)
     with max_computes(0):
         got = joint(lazy(ds))
