@@ -249,14 +249,16 @@ def score(series: np.ndarray, rows: np.ndarray, others: np.ndarray, noise: str) 
 
 def _alike(series: np.ndarray, others: np.ndarray, noise: str) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
     """Voxels that are prewhitened together: their places, their white series (time, voxel), their autocorrelation."""
-    centred = (series - series.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    mean = series.mean(axis=0, dtype=np.float64).astype(np.float32)  # what rounding leaves of it, the constant takes
+    centred = np.subtract(series, mean, dtype=np.float32)
     rho = (
         _autocorrelation(centred, others) if noise == "ar1" else np.where(centred.any(axis=0), 0.0 * centred[0], np.nan)
     )
     rounded = np.where(np.isfinite(rho), np.round(rho / RHO_STEP), np.nan)
     for place in np.unique(rounded[np.isfinite(rounded)]):
         own, value = np.flatnonzero(rounded == place), float(np.clip(place * RHO_STEP, -0.98, 0.98))
-        yield own, _whiten(centred[:, own], value).astype(np.float32), value
+        white = centred[:, own]
+        yield own, _whiten(white, value) if value else white, value
 
 
 def _whiten(values: np.ndarray, rho: float) -> np.ndarray:
