@@ -15,6 +15,7 @@ RESTS_ON = {
     "evictions": ("batch", "io", "pipeline"),
     "memory": (*SCIENCE, "compute", "io"),
     "model": ("fusion", "simulate"),
+    "model_null": ("fusion", "simulate"),
 }
 """Modules whose change asks for a part of the validation again; all of `SCIENCE` for any other."""
 

@@ -116,8 +116,8 @@ def leak(seed):
 
 
 def rows():
-    """Rows of the table of validation."""
-    return [*_interaction(), *_linear(), *_null(), *_leak()]
+    """Rows of the table of validation that hold whole studies."""
+    return [*_interaction(), *_linear(), *_leak()]
 
 
 def _interaction():
@@ -161,7 +161,8 @@ def _linear():
     ]  # fmt: skip
 
 
-def _null():
+def null_rows():
+    """Rows of sessions that hold nothing."""
     seeds = [once("null", seed, null) for seed in NULLS]
     mean = float(np.mean([one["r"] for one in seeds]))
     share = float(np.mean([one["p"] <= 0.05 for one in seeds]))
@@ -182,4 +183,4 @@ def _leak():
 
 
 if __name__ == "__main__":
-    print("\n".join(rows()))
+    print("\n".join([*rows(), *null_rows()]))
