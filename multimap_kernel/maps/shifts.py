@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
@@ -133,23 +134,26 @@ def scaled(rows: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
 
 def unit_residuals(data: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
     """Partial the nuisance (time, rank) out of data (time, voxel) and scale to length 1; NaN where nothing is left."""
-    rest = np.empty(data.shape, np.float32)
-    for first in range(0, data.shape[1], _TOGETHER):  # what is held in between stays in the cache
-        part = slice(first, first + _TOGETHER)
-        # the nuisance holds the constant; small numbers keep float32 exact
-        rest[:, part] = unit_rest((data[:, part] - data[0, part]).astype(np.float32, copy=False), nuisance)
-    return rest
+    # the nuisance holds the constant; small numbers keep float32 exact
+    return _slab_by_slab(data, nuisance, lambda slab: (slab - slab[0]).astype(np.float32, copy=False))
 
 
 def unit_rest(centred: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
     """As `unit_residuals`, for float32 data (time, voxel) that are small already; they need not hold a constant."""
-    slim = nuisance.astype(np.float32)
-    rest: np.ndarray = centred - slim @ (slim.T @ centred)
-    rest -= slim @ (slim.T @ rest)  # twice: dummies and drifts are many times larger than what is left
-    power = np.einsum("ij,ij->j", rest, rest)
-    floor = 1e-9 * np.einsum("ij,ij->j", centred, centred)
-    rest /= np.sqrt(np.where(power > floor, power, np.nan))
-    return rest
+    return _slab_by_slab(centred, nuisance, np.ascontiguousarray)
+
+
+def _slab_by_slab(data: np.ndarray, nuisance: np.ndarray, centre: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    out, slim = np.empty(data.shape, np.float32), nuisance.astype(np.float32)
+    for first in range(0, data.shape[1], _TOGETHER):  # what is held in between stays in the cache
+        part = slice(first, first + _TOGETHER)
+        centred = centre(data[:, part])
+        rest = centred - slim @ (slim.T @ centred)
+        rest -= slim @ (slim.T @ rest)  # twice: dummies and drifts are many times larger than what is left
+        power = np.einsum("ij,ij->j", rest, rest)
+        floor = 1e-9 * np.einsum("ij,ij->j", centred, centred)
+        np.divide(rest, np.sqrt(np.where(power > floor, power, np.nan)), out=out[:, part])
+    return out
 
 
 class Strongest(NamedTuple):
@@ -187,10 +191,13 @@ def strongest(rows: np.ndarray, data: np.ndarray) -> Strongest:
     best, chosen = np.full(voxels, np.nan, np.float32), np.full(voxels, -1, np.int16)
     maximum, counts = np.zeros(max(rows.shape[1] - 1, 0), np.float32), np.zeros(BINS, np.int64)
     flat = rows.reshape(-1, rows.shape[-1])
+    room = np.empty(len(flat) * min(_TOGETHER, voxels), np.float32)  # the same for each product
     for first in range(0, voxels, _TOGETHER):
-        part = slice(first, first + _TOGETHER)
-        r = (flat @ data[:, part]).reshape(*rows.shape[:2], -1)
-        reduce_strongest(r, best[part], chosen[part], maximum, counts)
+        part = data[:, first : first + _TOGETHER]
+        r = room[: len(flat) * part.shape[1]].reshape(len(flat), -1)
+        np.matmul(flat, part, out=r)
+        own = slice(first, first + _TOGETHER)
+        reduce_strongest(r.reshape(*rows.shape[:2], -1), best[own], chosen[own], maximum, counts)
     return Strongest(best, chosen, maximum, counts)
 
 
