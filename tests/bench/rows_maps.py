@@ -141,8 +141,9 @@ def our_maxima(data):
     series, tested, confounds, seed = data
     rng = np.random.default_rng(seed)
     blocks = tested.reshape(-1, 10)
-    dealt = [blocks[rng.permutation(len(blocks))].ravel() for _ in range(MEMBERS)]
-    _, maximum, *_ = permute(series, np.array([tested, *dealt]), confounds, "ols")
+    order = rng.permuted(np.tile(np.arange(len(blocks)), (MEMBERS, 1)), axis=1)
+    rows = np.concatenate([tested[None], blocks[order].reshape(MEMBERS, -1)])
+    _, maximum, *_ = permute(series, rows, confounds, "ols")
     return student(maximum, VOLUMES - NUISANCE - 1)
 
 
