@@ -81,7 +81,7 @@ function render({ model, el }) {
     .map(([colour, name]) => make("span", { "data-key": colour, style: `--mm-key: var(--mm-${colour})` }, name)));
   let slow = 0;
 
-  const { draw, stopPainting } = makePainter(root, () => {
+  const { draw, drawNow, stopPainting } = makePainter(root, () => {
     view.theme = themeOf(root);
     drawTimeline(canvases.timeline, view);
     drawTraces(canvases.traces, view);
@@ -132,7 +132,7 @@ function render({ model, el }) {
   const stopHearing = hear(model, {
     "change:window": () => {
       readWindow(model, view);
-      draw();
+      drawNow();
       const took = answered("window", numbered("window"));
       if (took !== null) { root.dataset.latency = took.toFixed(1); root.dataset.answered = String(Number(root.dataset.answered ?? 0) + 1); }
     },

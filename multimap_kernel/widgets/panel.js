@@ -11,20 +11,21 @@ const makeHelp = (keys) => make("details", { class: "mm-help" }, make("summary",
 
 /**
  * Paints once a frame at most: when asked by `draw`, and when the panel's size or the notebook's theme changes, until
- * `stopPainting`.
+ * `stopPainting`. `drawNow` does not wait for the frame, which is late where one still goes through a slow compositor.
  */
 function makePainter(root, paint) {
   let frameAsked = 0;
-  const painted = () => {
+  const drawNow = () => {
+    cancelAnimationFrame(frameAsked);
     frameAsked = 0;
     if (!root.isConnected || !root.clientWidth) return;
     paint();
     root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
   };
-  const draw = () => { frameAsked ||= requestAnimationFrame(painted); };
+  const draw = () => { frameAsked ||= requestAnimationFrame(drawNow); };
   const resized = new ResizeObserver(draw);
   resized.observe(root);
   const themed = new MutationObserver(draw);
   themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
-  return { draw, stopPainting: () => { resized.disconnect(); themed.disconnect(); } };
+  return { draw, drawNow, stopPainting: () => { resized.disconnect(); themed.disconnect(); } };
 }

@@ -171,7 +171,7 @@ def window_of(review: Review, start: float, stop: float, columns: int) -> Panel:
 
 def _traces(values: np.ndarray, start: float, step: float) -> Panel:
     microvolts = np.nan_to_num(values * 1e6)
-    microvolts -= np.median(microvolts.mean(2), axis=1)[:, None, None] if microvolts.size else 0
+    microvolts -= np.median(microvolts[:, ::4].mean(2), axis=1)[:, None, None] if microvolts.size else 0
     scale = float(np.abs(microvolts).max(initial=1e-3)) / 32_000
     return {
         "start": start,

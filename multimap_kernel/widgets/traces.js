@@ -92,7 +92,7 @@ function drawVolumes(context, panel, view) {
 function drawRecording(context, panel, row, recording, colour, alpha, view) {
   if (!recording?.columns) return;
   const sharp = context.getTransform().a;
-  const image = new ImageData(Math.round(panel.width * sharp), Math.round(panel.height * sharp));
+  const { picture, image } = emptyPicture(Math.round(panel.width * sharp), Math.round(panel.height * sharp));
   const channels = recording.values.length / (2 * recording.columns);
   const pace = (view.t1 - view.t0) / image.width / recording.step; // columns in a pixel
   const begin = (view.t0 - recording.start) / recording.step - 0.5;
@@ -103,11 +103,21 @@ function drawRecording(context, panel, row, recording, colour, alpha, view) {
     const band = { middle: row * (channel + 0.5) * sharp, reach: row * 0.62 * sharp, size, thick: sharp };
     drawEnvelope(image, recording, channel, { begin, pace, ink, ...band });
   }
-  const picture = new OffscreenCanvas(image.width, image.height);
   picture.getContext("2d", IN_MEMORY).putImageData(image, 0, 0);
   context.globalAlpha = alpha;
   context.drawImage(picture, panel.left, panel.top, panel.width, panel.height);
   context.globalAlpha = 1;
+}
+
+let room = null;
+
+/** The same picture again while the size is the same: to make and to collect one each time costs as much as to paint. */
+function emptyPicture(width, height) {
+  if (room?.image.width !== width || room.image.height !== height) {
+    room = { picture: new OffscreenCanvas(width, height), image: new ImageData(width, height) };
+  }
+  room.image.data.fill(0);
+  return room;
 }
 
 /** One row: each pixel column is filled from the least to the largest value that the line takes in it. */
