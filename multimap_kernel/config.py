@@ -79,7 +79,7 @@ class CleanEeg(_Part):
 class Normalise(_Part):
     """To which space and grid the BOLD goes."""
 
-    space: Literal["MNI", "native"] = Field("MNI", description="MNI152NLin2009a, or the run's own space")
+    space: Literal["MNI", "native"] = Field("MNI", description="MNI152NLin2009aSym, or the run's own space")
     resolution_mm: Positive = Field(3.0, description="voxel size of the grid; ignored in native space")
 
 
@@ -88,11 +88,11 @@ class Confounds(_Part):
 
     model: Literal["motion6", "motion24", "none"] = "motion6"
     fd_threshold_mm: Positive = Field(0.5, description="volumes above it are marked and get a regressor each")
-    high_pass_hz: Positive = Field(0.01, description="cut-off of the cosine drift regressors")
+    high_pass_hz: Positive = Field(0.01, description="cut-off of the cosine drifts, in confounds and in maps")
 
 
 class Features(_Part):
-    """Power bands in Hz, low edge included."""
+    """Power bands, Hz; half of the power passes at each limit."""
 
     bands: dict[str, tuple[float, float]] = {
         "delta": (1.0, 4.0),
@@ -148,7 +148,7 @@ class Map(_Part):
     null: Literal["auto", "phase", "shift", "block"] = Field(
         "auto", description="how the design is moved; auto: in blocks if it repeats itself, else by phases"
     )
-    permutations: int = Field(199, ge=19, description="largest number of members of that null")
+    permutations: int = Field(199, ge=19, description="largest number of members of the null of activation")
     cluster_p: float | None = Field(
         None, gt=0, le=0.05, description="uncorrected p of voxels that form clusters, such as 0.001; none if not given"
     )

@@ -12,7 +12,7 @@ import xarray as xr
 import yaml
 
 from multimap_kernel.align import apply_alignment
-from multimap_kernel.config import Publish
+from multimap_kernel.config import Confounds, Publish
 from multimap_kernel.fusion.patterns import strongest_region
 from multimap_kernel.io.eeg import to_volts
 from multimap_kernel.io.export import (
@@ -118,6 +118,7 @@ def _results(
         motion=motion,
         framewise_displacement=quality["framewise_displacement"].values,
         dvars=quality["dvars"].values,
+        fd_threshold_mm=inputs.part(Confounds).fd_threshold_mm,
         features=inputs.dataset("features"),
         fit=Fit.from_json(inputs.values["fuse"]["fit"]),
         layers=layers,

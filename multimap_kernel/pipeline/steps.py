@@ -203,7 +203,10 @@ def make_maps(inputs: Inputs) -> Product:
     pattern = pattern_map(ds, fitted, edge_mm=inputs.part(Fuse).region_mm, seed=options.seed)
     ds = smooth(ds, fwhm_mm=options.smoothing_mm)
     null: Literal["phase", "shift"] = "shift" if options.null == "shift" else "phase"  # power has no blocks
-    coupling = coupling_map(ds, lags_s=options.lags_s, hrf=options.hrf, null=null, seed=options.seed)
+    high_pass_hz = inputs.part(Confounds).high_pass_hz
+    coupling = coupling_map(
+        ds, lags_s=options.lags_s, hrf=options.hrf, high_pass_hz=high_pass_hz, null=null, seed=options.seed
+    )
     groups = {"coupling": coupling, "pattern": pattern}
     if "event_onset" in ds:
         groups["activation"] = activation_map(
@@ -211,12 +214,13 @@ def make_maps(inputs: Inputs) -> Product:
             contrasts=options.contrasts,
             hrf=options.hrf,
             noise=options.noise,
+            high_pass_hz=high_pass_hz,
             null=options.null,
             permutations=options.permutations,
             cluster_p=options.cluster_p,
             seed=options.seed,
         )
-        groups["sensor"] = sensor_map(ds, contrasts=options.contrasts, seed=options.seed)
+        groups["sensor"] = sensor_map(ds, contrasts=options.contrasts, high_pass_hz=high_pass_hz, seed=options.seed)
         events = inputs.dataset("ingest", "event")
         recording = inputs.dataset("clean_eeg").assign({name: events[name] for name in events.data_vars})
         groups["evoked"] = evoked_map(recording, contrasts=options.contrasts, seed=options.seed)
@@ -284,16 +288,16 @@ STEPS: tuple[Step, ...] = (
         "map",
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
-        ("map", "fuse"),
-        version=7,
+        ("map", "fuse", "confounds"),
+        version=8,
         libraries=("numpy", "scipy", "nilearn"),
     ),
     Step(
         "publish",
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
-        ("publish",),
-        version=6,
+        ("publish", "confounds"),
+        version=7,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

@@ -39,10 +39,12 @@ class SessionResults:
         ``motion (time, parameter; mm, rad)``.
     framewise_displacement, dvars : (time,)
         mm; root mean square change of the image.
+    fd_threshold_mm
+        Framewise displacement from which a volume counts as moved.
     features
         ``series (time, voxel)``.
     fit
-        The joint model.
+        The ridge from EEG to the BOLD of each voxel.
     layers
         What `map_layers` gave.
     sensors
@@ -61,6 +63,7 @@ class SessionResults:
     motion: xr.Dataset | None = None
     framewise_displacement: np.ndarray | None = None
     dvars: np.ndarray | None = None
+    fd_threshold_mm: float = 0.5
     features: xr.Dataset | None = None
     fit: Fit | None = None
     layers: Sequence[Layer] = field(default=())
@@ -87,14 +90,17 @@ def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tupl
     left_out = []
     if results.motion is not None:
         figure = motion_figure(
-            results.motion, framewise_displacement=results.framewise_displacement, dvars=results.dvars
+            results.motion,
+            framewise_displacement=results.framewise_displacement,
+            dvars=results.dvars,
+            fd_threshold_mm=results.fd_threshold_mm,
         )
         made.append(Section("Motion", figure=figure))
     else:
         left_out.append("motion: volumes were not realigned")
     if results.raw is not None and results.clean is not None:
         figure = cleaning_figure(
-            results.raw, results.clean, repetition_time=alignment.repetition_time, slices=results.excitations
+            results.raw, results.clean, repetition_time=alignment.repetition_time, excitations=results.excitations
         )
         made.append(Section("EEG before and after cleaning", figure=figure))
     else:
@@ -112,10 +118,10 @@ def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tupl
 def _result_sections(results: SessionResults, left_out: list[str]) -> list[Section]:
     made = []
     if results.fit is not None:
-        text = "Correlation of BOLD with its prediction from EEG in blocks that the model never saw."
-        made.append(Section("Joint model", text, figure=score_figure(results.fit)))
+        text = "Correlation of BOLD with its prediction from EEG by a ridge, in blocks that it never saw."
+        made.append(Section("BOLD from EEG", text, figure=score_figure(results.fit)))
     else:
-        left_out.append("joint model: not fitted")
+        left_out.append("BOLD from EEG: not fitted")
     if results.pattern is not None and _drawable(results.pattern):
         made.append(Section("EEG pattern of BOLD", _TEXTS["pattern"], figure=pattern_figure(results.pattern)))
     else:
@@ -146,7 +152,8 @@ def _drawable(sensors: xr.Dataset) -> bool:
 
 
 _TEXTS = {
-    "activation": "Modality BOLD is measured; modality EEG is BOLD as predicted from EEG alone, out of fold.",
+    "activation": "Modality BOLD is measured; modality EEG is BOLD as predicted from EEG alone, out of fold; modality "
+    "JOINT is what that prediction explains beyond the design (delta R²).",
     "evoked": "Mean EEG after the events of each condition, one line per channel; the mean before the event is 0.",
     "pattern": "What the EEG does when the BOLD that is predicted from it rises, in the region that it goes with most; "
     "no weights of the model.",
@@ -163,8 +170,9 @@ def session_facts(results: SessionResults) -> Rows:
         rows.append(("largest motion", f"{largest[0]:.2f} mm, {np.rad2deg(largest[1]):.2f}°"))
     if results.framewise_displacement is not None:
         displacement = results.framewise_displacement
-        over = int((displacement > 0.5).sum())
-        rows.append(("framewise displacement", f"mean {np.nanmean(displacement):.3f} mm; {over} volumes over 0.5 mm"))
+        limit = results.fd_threshold_mm
+        over = f"{int((displacement > limit).sum())} volumes over {limit:g} mm"
+        rows.append(("framewise displacement", f"mean {np.nanmean(displacement):.3f} mm; {over}"))
     if results.clean is not None and "r_peak" in results.clean:
         peaks = beat_times(results.clean)
         rate = f", median {60 / np.median(np.diff(peaks)):.0f} per minute" if peaks.size > 1 else ""

@@ -4,6 +4,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from interrupted import Killed, contents, finish
 
@@ -88,6 +89,22 @@ def test_run__obeys_decisions_and_tells_them_in_the_report(killed, tmp_path):
     pages = sorted(Path(store.root).rglob("report.html"), key=lambda path: path.stat().st_mtime)
     told = ["gel has dried" in page.read_text(encoding="utf-8") for page in pages]
     assert told == [False, True]
+
+
+def test_run__cuts_drifts_of_the_maps_where_the_recipe_says(killed, tmp_path):
+    assert killed.undisturbed
+    root = str(shutil.copytree(killed.folder / "undisturbed", tmp_path / "cut"))
+    stored = mm.Recipe.load(killed.folder / "recipe.yaml").model_dump(mode="json")
+    recipe = mm.Recipe.parse({**stored, "name": "cut", "confounds": {"high_pass_hz": 0.002}})
+    bids, runtime = str(killed.folder / "bids"), mm.Runtime(store=root)
+    (result,) = mm.run(bids, study="killed", recipe=recipe, runtime=runtime, upto="map")
+    assert result.status == "done"
+    session = mm.find_sessions(bids)[0].label
+    tree = mm.open_session(root, "killed", session, "cut")
+    ds = mm.smooth(tree["features"].to_dataset(), fwhm_mm=recipe.map.smoothing_mm)
+    for cut, same in ((0.002, True), (0.01, False)):
+        expected = mm.coupling_map(ds, lags_s=recipe.map.lags_s, hrf=recipe.map.hrf, high_pass_hz=cut)["statistic"]
+        assert np.allclose(tree["map/coupling"]["statistic"], expected, atol=1e-6, equal_nan=True) is same
 
 
 def test_study_quality__tells_what_the_simulator_planted_and_what_people_decided(killed):
