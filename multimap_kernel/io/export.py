@@ -7,7 +7,7 @@ import itertools
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -26,13 +26,19 @@ SCANNER, MNI = 1, 4
 LABELS = {"p_fwe": "pfwe", "q_fdr": "qfdr", "effect": "effect", "p_cluster": "pcluster", "n": "n"}
 MEANING = {
     "statistic": "test statistic",
-    "effect": "contrast estimate in percent of the mean",
     "p_fwe": "p, corrected for the family by the largest statistic of it (see Null)",
     "q_fdr": "smallest false discovery rate at which the voxel is found",
     "p_cluster": "p of the cluster that the voxel belongs to, corrected by the largest of the family; 1: of none",
     "n": "members that have the voxel",
     "best_lag": "lag in seconds of the largest statistic; positive: BOLD after EEG",
 }
+EFFECTS = {
+    "bold": "contrast estimate in percent of the mean",
+    "eeg": "contrast estimate in percent of the mean",
+    "joint": "variance that the prediction from EEG explains beyond the design, in percent",
+    "coupling": "Fisher z of the correlation: mean over the members, or difference of two means",
+}
+"""What the effect of a modality is; that of `coupling` is known for a group."""
 
 
 def write_activation(
@@ -76,7 +82,7 @@ def write_activation(
                 label = _label(kind) if name == "statistic" else LABELS[str(name)]
                 path = f"{stem}_contrast-{contrast}_desc-{_label(str(modality))}_stat-{label}_statmap"
                 facts = {
-                    **_facts(str(name), kind, one["null"].values.item(), maps, provenance),
+                    **_facts(str(name), str(modality), kind, one["null"].values.item(), maps, provenance),
                     "Contrast": condition,
                     "Modality": str(modality),
                 }
@@ -110,7 +116,8 @@ def write_coupling(
         for name in maps.data_vars:
             label = {"statistic": _label(kind), "best_lag": "lag"}.get(str(name)) or LABELS[str(name)]
             path = f"{stem}_contrast-{contrast}_desc-coupling_stat-{label}_statmap"
-            facts = {**_facts(str(name), kind, null, maps, provenance), "Band": band, "Lags": ds["lag"].values.tolist()}
+            facts = _facts(str(name), "coupling", kind, null, maps, provenance)
+            facts |= {"Band": band, "Lags": ds["lag"].values.tolist()}
             written += _write_map(folder, path, maps[name], affine_matrix(ds), facts)
     return written
 
@@ -190,7 +197,7 @@ def _eeg(entities: Mapping[str, str]) -> str:
 
 def _facts_of_sensors(ds: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
     judged = ds[["statistic", "p_fwe"]].compute()
-    return _facts("statistic", str(ds["statistic_kind"].values), ds["null"].values.item(), judged, provenance)
+    return _facts("statistic", "eeg", str(ds["statistic_kind"].values), ds["null"].values.item(), judged, provenance)
 
 
 def _write_table(ds: xr.Dataset, dims: tuple[str, ...], folder: str, path: str, facts: Mapping[str, Any]) -> list[str]:
@@ -217,8 +224,8 @@ def write_mask(ds: xr.Dataset, folder: str, *, entities: Mapping[str, str], prov
     return _write_map(folder, path, ds["mask"], affine_matrix(ds), facts)
 
 
-def write_description(folder: str, *, sources: Iterable[str] = ()) -> list[str]:
-    """Write ``dataset_description.json`` of the derivative; ``sources`` are the URLs of the raw study.
+def write_description(folder: str) -> list[str]:
+    """Write ``dataset_description.json`` of the derivative.
 
     Maps of statistics have no place in the BIDS schema yet, so that ``.bidsignore`` names them for its validator.
     """
@@ -228,7 +235,6 @@ def write_description(folder: str, *, sources: Iterable[str] = ()) -> list[str]:
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "multimap", "Version": version("multimap")}],
-        "SourceDatasets": [{"URL": url} for url in sources],
     }
     return [_put_json(folder, "dataset_description.json", facts)]
 
@@ -260,10 +266,12 @@ def _label(text: str) -> str:
     return re.sub(r"[^0-9a-zA-Z]", "", text)
 
 
-def _facts(name: str, kind: str, null: str, maps: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(
+    name: str, modality: str, kind: str, null: str, maps: xr.Dataset, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
     found = np.abs(maps["statistic"].values)[np.nan_to_num(maps["p_fwe"].values, nan=1.0) < LEVEL]
     return {
-        "Description": MEANING[name],
+        "Description": EFFECTS[modality] if name == "effect" else MEANING[name],
         "StatisticKind": kind,
         "Null": json.loads(null),
         "Threshold": {"FamilyWiseError": LEVEL, "Statistic": float(found.min()) if found.size else None},

@@ -1,4 +1,4 @@
-"""Names, dimensions, units and meaning of every variable, and the check at each boundary."""
+"""Names, dimensions, units and meaning of the variables that cross a boundary, and the check there."""
 
 from __future__ import annotations
 
@@ -90,15 +90,17 @@ _ALL = (
     Variable("gate", ("fold", "region"), "1", "f", "share of the network's prediction that is added to the ridge"),
     Variable("lag_weight", ("fold", "head", "lag"), "1", "f", "weight of the EEG this long before the volume"),
     Variable("statistic", ("condition", "modality", "z", "y", "x"), "1", "f", "test statistic; kind in statistic_kind"),
-    Variable("effect", ("condition", "modality", "z", "y", "x"), "1", "f", "contrast estimate in percent of the mean"),
-    Variable("effect_variance", ("condition", "modality", "z", "y", "x"), "1", "f", "squared standard error of effect"),
+    Variable("effect", ("condition", "modality", "z", "y", "x"), "percent", "f", "of the mean; joint: of the variance"),
+    Variable(
+        "effect_variance", ("condition", "modality", "z", "y", "x"), "percent2", "f", "squared standard error of effect"
+    ),
     Variable("p_fwe", ("condition", "modality", "z", "y", "x"), "1", "f", "family-wise error p"),
     Variable("p_cluster", ("condition", "modality", "z", "y", "x"), "1", "f", "p of the voxel's cluster, by its size"),
     Variable("n", ("z", "y", "x"), "1", "i", "members that have the voxel"),
     Variable("q_fdr", ("condition", "modality", "z", "y", "x"), "1", "f", "false discovery rate q"),
 )
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}
-"""Every variable by its name."""
+"""Each by its name."""
 
 
 def require(ds: xr.Dataset, *names: str, where: str, clock: str | None = None) -> None:

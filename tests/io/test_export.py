@@ -120,6 +120,17 @@ def test_write_activation__refuses(tmp_path):
         write_activation(activation().drop_vars("q_fdr"), str(tmp_path), entities=ENTITIES, provenance={})
 
 
+def test_write_activation__says_what_the_effect_of_each_modality_is(tmp_path):
+    ds = activation().assign_coords(modality=["bold", "joint"], statistic_kind=("modality", ["z", "delta_r2"]))
+    written = write_activation(ds, str(tmp_path), entities=ENTITIES, provenance={})
+    effects = [tmp_path / path for path in written if path.endswith("stat-effect_statmap.json")]
+    told = {(one["Modality"], one["Description"]) for one in (json.loads(path.read_text()) for path in effects)}
+    assert told == {
+        ("bold", "contrast estimate in percent of the mean"),
+        ("joint", "variance that the prediction from EEG explains beyond the design, in percent"),
+    }
+
+
 def test_write_coupling__takes_each_voxel_at_its_best_lag(tmp_path):
     ds = coupling()
     ds["best_lag"][0, 0, 0, 0] = np.nan  # outside the mask
@@ -183,7 +194,7 @@ def test_write_mask_and_description(tmp_path):
     image = nib.load(tmp_path / path)
     assert path.endswith("_desc-brain_mask.nii.gz")
     assert image.get_data_dtype() == np.uint8
-    write_description(str(tmp_path), sources=["/data/study"])
+    write_description(str(tmp_path))
     described = json.loads((tmp_path / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative"
     assert described["GeneratedBy"][0]["Name"] == "multimap"
