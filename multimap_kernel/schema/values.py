@@ -101,7 +101,7 @@ class Alignment(Value):
 
 @dataclass(frozen=True)
 class Fit(Value):
-    """What a joint model learned and how it was judged.
+    """What the ridge from EEG to BOLD learned and how it was judged.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class Fit(Value):
     null_score
         The same for BOLD in random phases, predicted anew: mean and 95th percentile of the null.
     penalties
-        Ridge penalty of each fold.
+        Ridge penalty of each fold, absolute, for standardised features.
     lags_s
         Lags of the EEG features, s before the volume.
     split

@@ -1,4 +1,4 @@
-"""Pictures of the EEG: what cleaning took away and what it left, heart beats, maps over the sensors."""
+"""Pictures of the EEG: what cleaning took away and what it left, and heart beats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cleaning_figure(
     after: xr.Dataset,
     *,
     repetition_time: float,
-    slices: int = 0,
+    excitations: int = 0,
     channel: str = "",
     start: float | None = None,
     seconds: float = 4.0,
@@ -30,7 +30,7 @@ def cleaning_figure(
         ``eeg (channel, time; V)`` on the scanner clock, at any two sampling frequencies.
     repetition_time
         s; its harmonics are what gradients leave.
-    slices
+    excitations
         Excitations per volume (slices over multiband factor); 0 if unknown.
     channel
         Name of the channel; if empty, the EEG channel with the most power before cleaning.
@@ -69,17 +69,17 @@ def cleaning_figure(
         amplitude = np.sqrt(density.values[1:]) * 1e6
         rows[2].semilogy(density["frequency"].values[1:], amplitude, color=colour, linewidth=1.0, label=name)
     rows[2].set(xlabel="frequency (Hz)", ylabel="density (µV/√Hz)", xlim=(0, min(sampling(after).frequency / 2, 100.0)))
-    _mark_harmonics(rows[2], repetition_time, slices)
+    _mark_harmonics(rows[2], repetition_time, excitations)
     rows[2].legend(loc="upper right", ncols=4, fontsize=8)
     figure.suptitle(f"Cleaning of channel {channel}")
     return figure
 
 
-def _mark_harmonics(axes: Axes, repetition_time: float, slices: int) -> None:
+def _mark_harmonics(axes: Axes, repetition_time: float, excitations: int) -> None:
     volume, highest = 1 / repetition_time, axes.get_xlim()[1]
     mark(axes, np.arange(volume, highest, volume), "0.85", f"n / TR ({volume:.3g} Hz)")
-    if slices:
-        harmonic = slices * volume
+    if excitations:
+        harmonic = excitations * volume
         mark(axes, np.arange(harmonic, highest, harmonic), RED, f"slice harmonics ({harmonic:.3g} Hz)")
 
 

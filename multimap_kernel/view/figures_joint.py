@@ -52,7 +52,7 @@ def _draw_scores(axes: Axes, one: Evaluation) -> None:
     names = list(one.scores)
     place = np.arange(len(names))
     r, low, high = np.array([score[:3] for score in one.scores.values()], float).T
-    axes.axvspan(2 * one.null_mean - one.null_95, one.null_95, color="0.88", label="null of joint (90 %)")
+    axes.axvspan(2 * one.null_mean - one.null_95, one.null_95, color="0.88", label="null: refits of the ridge (90 %)")
     axes.hlines(place, low, high, color=[_colour(name) for name in names], linewidth=2)
     axes.scatter(r, place, c=[_colour(name) for name in names], s=30, zorder=3)
     axes.axvline(0, color="0.6", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""Pictures of results: maps as slices over anatomy, and the joint model's score against its null."""
+"""Pictures of results: maps as slices over anatomy, and the ridge's score against its null."""
 
 from __future__ import annotations
 
@@ -154,41 +154,34 @@ def _colours(layer: Layer, hidden: str | None = None) -> ListedColormap:
     return ListedColormap(table, name="heat")
 
 
-def score_figure(fit: Fit, *, voxel_scores: np.ndarray | None = None) -> Figure:
-    """Draw how well the joint model predicts BOLD out of fold, against the same on BOLD that it does not drive.
+def score_figure(fit: Fit) -> Figure:
+    """Draw how well the ridge predicts BOLD out of fold, against the same on BOLD that the EEG does not drive.
 
     Parameters
     ----------
     fit
         What `fusion.fit` found.
-    voxel_scores : (voxel,)
-        Out-of-fold correlation of each voxel; a second panel if given.
 
     Returns
     -------
     The score as a line over the range of its null.
     """
-    panels = 1 if voxel_scores is None else 2
     figure = Figure(figsize=(9, 2.6), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    axes = figure.subplots()
     mean, upper = fit.null_score
     above = fit.score > upper
-    axes[0].barh([0], [upper - mean], left=[mean], height=0.5, color="0.8", label="null: mean to 95 %")
-    axes[0].axvline(mean, color=GREY, linewidth=1.0, linestyle=":")
-    axes[0].axvline(fit.score, color=BLUE, linewidth=2.5, label=f"{fit.model}: {fit.score:.3f}")
+    axes.barh([0], [upper - mean], left=[mean], height=0.5, color="0.8", label="null: mean to 95 %")
+    axes.axvline(mean, color=GREY, linewidth=1.0, linestyle=":")
+    axes.axvline(fit.score, color=BLUE, linewidth=2.5, label=f"{fit.model}: {fit.score:.3f}")
     values = (0.0, mean, upper, fit.score)
     margin = 0.25 * (max(values) - min(values)) or 0.05
-    axes[0].set(
+    axes.set(
         xlim=(min(values) - margin, max(values) + margin),
         ylim=(-0.5, 1.2),
         yticks=[],
         xlabel="correlation, mean over voxels",
     )
-    axes[0].legend(loc="upper left", ncols=2, frameon=False, fontsize=9)
-    if voxel_scores is not None:
-        axes[1].hist(voxel_scores[np.isfinite(voxel_scores)], bins=60, color=BLUE)
-        axes[1].axvline(0, color=GREY, linewidth=1.0)
-        axes[1].set(xlabel="correlation", ylabel="voxels")
+    axes.legend(loc="upper left", ncols=2, frameon=False, fontsize=9)
     lags = ", ".join(f"{lag:g}" for lag in fit.lags_s)
     title = (
         f"BOLD from EEG, out of fold: {'above' if above else 'within'} the null; {len(fit.split)} folds, lags {lags} s"

@@ -12,7 +12,7 @@ NAMES = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "T7", "T8", "Cz"]
 
 def test_cleaning_figure__shows_the_artifact_before_and_not_after():
     before, after = planted.eeg(1000.0, artifact=True), planted.eeg(250.0, artifact=False)
-    figure = cleaning_figure(before, after, repetition_time=2.0, slices=20)
+    figure = cleaning_figure(before, after, repetition_time=2.0, excitations=20)
     assert figure.get_suptitle() == "Cleaning of channel Cz"
     spectra = {line.get_label(): line.get_xydata() for line in figure.axes[2].lines}
     for name, factor in (("before", 100), ("after", 0)):

@@ -51,7 +51,7 @@ def test_session_sections__whole_session():
         "Motion",
         "EEG before and after cleaning",
         "Heart beats",
-        "Joint model",
+        "BOLD from EEG",
         "Activation maps",
         "Coupling maps",
     ]
