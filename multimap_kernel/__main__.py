@@ -18,7 +18,10 @@ Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse gives its grou
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the return value is the exit code (0 done, 20 bad input, 21 excluded, 30 storage, 10 else)."""
+    """Run one command and give its exit code.
+
+    0 done, 10 failed, 20 bad input, 21 excluded, 30 storage failed, 75 ended before its time, 130 interrupted.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.call(options))
@@ -107,9 +110,7 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     what.add_argument("--compare", nargs=2, metavar="ID", help="what changed; ID:2 is attempt 2")
     what.add_argument("--open", default="", metavar="ID", help="its page in the browser")
 
-    gc = _add(
-        commands, "gc", "remove results that no recipe and no run names any more, and layers of links that ended", _gc
-    )
+    gc = _add(commands, "gc", "remove results that no recipe names any more, and layers of links that ended", _gc)
     gc.add_argument("--study", required=True)
     gc.add_argument("--store", default="")
     gc.add_argument("--dry-run", action="store_true", help="only tell")

@@ -1,4 +1,4 @@
-"""A hub on this machine, on loopback: `make hub`. Two users to try it with, and the code that the chart mounts.
+"""A hub on this machine, on loopback: `make hub`. Three users to try it with, and the code that the chart mounts.
 
 ``MULTIMAP_HUB_FOLDER`` holds everything it writes. For a lab with one server: take another authenticator and spawner
 here, put TLS before the proxy, and leave the rest.

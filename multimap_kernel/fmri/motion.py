@@ -112,7 +112,7 @@ def _spread(ds: xr.Dataset) -> np.ndarray:
     if len(steady) < 2:
         raise schema.InputError(
             f"realign needs at least two steady-state volumes, found {len(steady)} of {ds.sizes['time']}; "
-            "give the whole run, or lower align.dummy_volumes"
+            "give the whole run, or lower ingest.dummy_volumes"
         )
     return np.unique(steady[np.linspace(0, len(steady) - 1, min(SAMPLES, len(steady))).astype(np.intp)])
 
