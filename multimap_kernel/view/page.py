@@ -22,7 +22,6 @@ def viewer_page(
     layers: Sequence[Layer],
     source: str,
     *,
-    title: str = "multimap",
     courses: str = "",
     volumes: Volumes | None = None,
 ) -> str:
@@ -35,8 +34,6 @@ def viewer_page(
     source
         Address of the client with its state, absolute or relative to the page; of the page's own origin, because the
         page reads and moves what the client shows.
-    title
-        Title of the page.
     courses
         Address that answers ``?x=&y=&z=`` (mm) with what `voxel_course` gives, as JSON; without it no course is shown.
     volumes
@@ -57,7 +54,7 @@ def viewer_page(
     if volumes is not None:
         count = volumes.shape[-1]
         told["volumes"] = {"name": volumes.name, "count": count, "repetition_time": volumes.repetition_time}
-    return _ENVIRONMENT.get_template("viewer.html").render(title=title, source=source, told=told)
+    return _ENVIRONMENT.get_template("viewer.html").render(source=source, told=told)
 
 
 def _described(layer: Layer) -> dict[str, Any]:

@@ -71,18 +71,17 @@ def extent(layer: Layer) -> np.ndarray:
 
 
 def viewer_state(
-    layers: Sequence[Layer], sources: Mapping[str, str], *, shown: str = "", volumes: Volumes | None = None
+    layers: Sequence[Layer], sources: Mapping[str, str], *, volumes: Volumes | None = None
 ) -> dict[str, Any]:
     """Make the state that a Neuroglancer client draws: three planes through the peak of the map that is shown.
 
     Parameters
     ----------
     layers
-        Anatomy first; all but one heat layer start hidden, because maps that overlap hide one another.
+        Anatomy first; all but one heat layer start hidden, because maps that overlap hide one another: the first that
+        passes its threshold is shown, else the first.
     sources
         Name of each layer, and of the volumes, to the address of its data.
-    shown
-        Name of the heat layer shown first; if empty, the first that passes its threshold, else the first.
     volumes
         Volumes of a run below the maps, with time as a fourth axis; hidden at first if there is an anatomy.
 
@@ -91,8 +90,7 @@ def viewer_state(
     Plain JSON.
     """
     heat = [layer for layer in layers if layer.kind == "heat"]
-    first = next((one for one in heat if one.name == shown), None)
-    first = first or next((one for one in heat if one.passes), heat[0] if heat else None)
+    first = next((one for one in heat if one.passes), heat[0] if heat else None)
     images = [_layer_state(one, sources[one.name], visible=one.kind == "grey" or one is first) for one in layers]
     start = [*(_start(first or next(iter(layers), volumes)))]
     dimensions = {name: list(_MILLIMETRE) for name in "xyz"}

@@ -1,3 +1,5 @@
+"""Confounds: displacement, DVARS, motion models and drifts, each against its published definition."""
+
 import numpy as np
 import pytest
 import xarray as xr

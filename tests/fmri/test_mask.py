@@ -1,3 +1,5 @@
+"""The mask holds the brain of a template, and only voxels that can be used."""
+
 import numpy as np
 import pytest
 from heads import GRID, head, upright

@@ -1,3 +1,5 @@
+"""Motion against transforms that other tools planted, on usual, coarse and tiny grids."""
+
 import nibabel as nib
 import numpy as np
 import pytest

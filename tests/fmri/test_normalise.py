@@ -1,3 +1,5 @@
+"""One interpolation to the target grid, and none where nothing moved."""
+
 import numpy as np
 import pytest
 import xarray as xr

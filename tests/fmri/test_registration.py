@@ -1,3 +1,5 @@
+"""Run to anatomy to template: landmarks come home."""
+
 import numpy as np
 import pytest
 import xarray as xr

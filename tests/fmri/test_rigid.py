@@ -1,3 +1,5 @@
+"""Motion parameters as matrices, in the convention of the docstring."""
+
 import numpy as np
 import pytest
 import xarray as xr

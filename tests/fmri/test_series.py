@@ -1,3 +1,5 @@
+"""Voxels of the mask as series, and back onto the grid."""
+
 import numpy as np
 import pytest
 from heads import run_of

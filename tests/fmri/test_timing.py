@@ -1,3 +1,5 @@
+"""Slices that were read one after the other, brought to one moment."""
+
 import numpy as np
 import pytest
 from heads import run_of

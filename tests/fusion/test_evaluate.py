@@ -1,3 +1,5 @@
+"""The judgement of a joint model: no leak, honest nulls, scores that mean what they say."""
+
 import numpy as np
 import pytest
 from coupled import BY_BLOCK, coupled_runs, slow_null

@@ -1,3 +1,5 @@
+"""Raw EEG around each volume, as tokens of the joint model."""
+
 import dask.array as da
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""EEG patterns of predicted BOLD: the source and not the weight, with its null."""
+
 import json
 
 import numpy as np

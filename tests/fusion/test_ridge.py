@@ -1,3 +1,5 @@
+"""The ridge from EEG power to BOLD, out of fold, against scikit-learn and against nothing."""
+
 import numpy as np
 import pytest
 from analysis import analysis_dataset, lazy

@@ -1,3 +1,5 @@
+"""Splits in which no EEG sample serves on both sides."""
+
 import numpy as np
 import pytest
 from coupled import LAGS, coupled_runs

@@ -1,3 +1,5 @@
+"""The joint model on truth that the ridge cannot see, on linear truth, and on wrong input."""
+
 import numpy as np
 import pytest
 import torch

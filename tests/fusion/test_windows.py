@@ -1,3 +1,5 @@
+"""Band power of the volumes before, as features."""
+
 import numpy as np
 from analysis import analysis_dataset
 

@@ -1,3 +1,5 @@
+"""The folder of a training run: events, orders and checkpoints outlive any end."""
+
 import fsspec
 import pytest
 

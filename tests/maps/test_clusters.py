@@ -1,3 +1,5 @@
+"""Clusters of voxels and the family-wise p of their size."""
+
 import numpy as np
 import pytest
 from analysis import analysis_dataset, lazy

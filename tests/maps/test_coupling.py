@@ -1,3 +1,5 @@
+"""Coupling of bands with BOLD: planted voxels, the null, and holes in the EEG."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The design matrix: responses, drifts, contrasts, and events that cannot be used."""
+
 import numpy as np
 import pytest
 from analysis import TR, analysis_dataset

@@ -1,3 +1,5 @@
+"""Evoked responses against SciPy, with their null over channels and time."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Sign flips and relabellings: all that differ, each once."""
+
 import numpy as np
 import pytest
 

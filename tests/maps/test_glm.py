@@ -1,3 +1,5 @@
+"""Activation against nilearn, and its nulls against what they promise."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""From statistics to p and q: counts, ranks and thresholds."""
+
 import json
 
 import numpy as np

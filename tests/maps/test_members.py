@@ -1,3 +1,5 @@
+"""Maps of runs and sessions stacked and combined, as nilearn combines them."""
+
 import nibabel as nib
 import numpy as np
 import pytest

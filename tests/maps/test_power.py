@@ -1,3 +1,5 @@
+"""Band power in windows, and channels that cannot be used."""
+
 import numpy as np
 import pytest
 from analysis import analysis_dataset

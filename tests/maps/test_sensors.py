@@ -1,3 +1,5 @@
+"""Change of band power at the sensors with a condition, and its null."""
+
 import json
 
 import numpy as np

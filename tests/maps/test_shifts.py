@@ -1,3 +1,5 @@
+"""Shifts and surrogates: distinct, and with the spectra of the real series."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Smoothing inside the mask, as SciPy does it where nothing is missing."""
+
 import numpy as np
 import pytest
 from analysis import analysis_dataset, lazy
