@@ -1,4 +1,4 @@
-"""One description of a batch, and what each kind of machinery is asked to do with it.
+"""One description of a batch, and what Kubernetes and Cloud Run are asked to do with it.
 
 A task is one row of the run table: ``multimap batch NOTEBOOK --table TABLE --row env``, with the row's number in the
 environment. The notebook, the table and the recipe lie beside the runs, named by their content, so that every task
@@ -23,6 +23,7 @@ from multimap_kernel.batch.table import Row
 from multimap_kernel.io.files import localise
 from multimap_kernel.schema import InputError
 
+# the two platforms set theirs; whoever starts tasks by other means sets the first
 ROW_NAMES = ("MULTIMAP_ROW", "JOB_COMPLETION_INDEX", "CLOUD_RUN_TASK_INDEX")
 FINAL = (RAISED, BAD_INPUT, TIMED_OUT)  # exit codes after which another try would end the same way
 PLACES = ("bids", "store")
@@ -107,11 +108,6 @@ def describe_batch(
     return JobSpec(run_id, command, len(table), parallel, image, **limits)
 
 
-def local(spec: JobSpec) -> list[tuple[tuple[str, ...], dict[str, str]]]:
-    """For each task its command and what it needs in its environment, to be started on this machine."""
-    return [(spec.command, {**spec.environment, ROW_NAMES[0]: str(row)}) for row in range(spec.rows)]
-
-
 def kubernetes(spec: JobSpec) -> Json:
     """An Indexed Job: an evicted pod costs no try, a notebook that failed is not tried again, others go on.
 
@@ -186,25 +182,6 @@ def cloud_run(spec: JobSpec) -> Json:
         "kind": "Job",
         "metadata": {"name": _label(spec.name), "labels": _labels(spec)},
         "spec": {"template": {"spec": execution}},
-    }
-
-
-def airflow(spec: JobSpec) -> Json:
-    """Arguments of one mapped ``KubernetesPodOperator``: ``partial(**given["partial"]).expand(**given["expand"])``."""
-    return {
-        "partial": {
-            "task_id": "notebook",
-            "name": _label(spec.name),
-            "image": spec.image,
-            "cmds": list(spec.command),
-            "labels": _labels(spec),
-            "container_resources": {"requests": _resources(spec), "limits": _resources(spec)},
-            "service_account_name": spec.account or None,
-            "retries": spec.retries,
-            "max_active_tis_per_dagrun": min(spec.parallel, spec.rows),
-            "deferrable": True,
-        },
-        "expand": {"env_vars": [environment for _, environment in local(spec)]},
     }
 
 

@@ -30,7 +30,6 @@ from multimap_kernel.schema import StorageError
 
 __all__ = ["Progress", "Row", "RunRecord", "run_batch"]
 
-ATTEMPTS = 2  # a run that a machine broke, and not its notebook, is tried once more
 POLL_S = 2.0  # how often a session that another batch is at work on is asked for
 
 
@@ -188,7 +187,7 @@ class _Batch:
     def _row(self, draft: RunRecord, *, wait: bool) -> RunRecord | None:
         record = self._turn(draft, wait=wait)
         if record is not None and record.exit_code in TRANSIENT and not self._stop.is_set():
-            record = self._turn(draft, wait=True)
+            record = self._turn(draft, wait=True)  # a machine broke it, and not its notebook: it is tried once more
         if record is not None:
             self._tell(record)
         return record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from multimap_kernel.batch.records import RunRecord
 from multimap_kernel.batch.status import SETTLED
@@ -16,7 +16,6 @@ from multimap_kernel.pipeline import SessionResult, current, plan
 from multimap_kernel.schema import InputError
 
 Only = Literal["", "failed", "changed", "all"]
-ONLY = get_args(Only)[1:]
 STUDY = ("bids", "study")  # a notebook with these parameters reads a study, and with a session it runs the line
 
 
