@@ -27,6 +27,8 @@ from multimap_kernel.schema import InputError
 ROW_NAMES = ("MULTIMAP_ROW", "JOB_COMPLETION_INDEX", "CLOUD_RUN_TASK_INDEX")
 FINAL = (RAISED, BAD_INPUT, TIMED_OUT)  # exit codes after which another try would end the same way
 PLACES = ("bids", "store")
+LONGEST_S = 7 * 24 * 3600  # that a task of Cloud Run may take; unasked, it is ended after ten minutes
+SPARE_S = 600
 Json = dict[str, Any]
 
 
@@ -49,11 +51,11 @@ class JobSpec:
     cpu, memory
         What one task may use, as Kubernetes writes it: ``2``, ``4Gi``.
     timeout_s
-        Seconds that one task may take; 0 for the platform's own limit.
+        Seconds that one notebook may take; 0 for no limit.
     retries
         How often a task is tried again that a machine broke, and not its notebook.
     account
-        Service account whose rights the tasks have; empty for the platform's own.
+        Service account whose rights the tasks have, for Cloud Run its e-mail address; empty for the platform's own.
     environment
         Further environment variables.
     """
@@ -159,10 +161,12 @@ def cloud_run(spec: JobSpec) -> Json:
     """A Cloud Run job; ``gcloud run jobs replace FILE`` makes it, ``gcloud run jobs execute NAME`` starts it.
 
     Cloud Run tries every failed task again, whatever its exit code; a task that finds its notebook failed for good in
-    an earlier try ends with the same code at once.
+    an earlier try ends with the same code at once. The command keeps the time limit itself, so the platform's is wider:
+    a notebook may be tried twice, and its state must be sent home.
     """
     task: Json = {
         "maxRetries": spec.retries,
+        "timeoutSeconds": min(2 * spec.timeout_s + SPARE_S, LONGEST_S) if spec.timeout_s else LONGEST_S,
         "containers": [
             {
                 "image": spec.image,
@@ -172,15 +176,16 @@ def cloud_run(spec: JobSpec) -> Json:
             }
         ],
     }
-    if spec.timeout_s:
-        task["timeoutSeconds"] = spec.timeout_s
     if spec.account:
         task["serviceAccountName"] = spec.account
     execution = {"taskCount": spec.rows, "parallelism": min(spec.parallel, spec.rows), "template": {"spec": task}}
     return {
         "apiVersion": "run.googleapis.com/v1",
         "kind": "Job",
-        "metadata": {"name": _label(spec.name), "labels": _labels(spec)},
+        "metadata": {
+            "name": _label(spec.name),
+            "labels": {"app": "multimap", "component": "batch", "run": _label(spec.name)},
+        },
         "spec": {"template": {"spec": execution}},
     }
 
@@ -198,7 +203,9 @@ def _labels(spec: JobSpec) -> Json:
 
 
 def _label(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].rstrip("-") or "batch"
+    """The name as both platforms take one: small letters, digits and hyphens, a letter first."""
+    label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].rstrip("-")
+    return label if label[:1].isalpha() else f"batch-{label}".rstrip("-")
 
 
 def _check_places(table: Sequence[Row], runs: str, image: str) -> None:
