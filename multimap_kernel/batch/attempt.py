@@ -20,7 +20,7 @@ from multimap_kernel.batch.notebook import correct_notebook, find_failure, save_
 from multimap_kernel.batch.page import write_page
 from multimap_kernel.batch.process import Limits, Outcome, execute
 from multimap_kernel.batch.records import LATEST, LOG, NOTEBOOK, PICTURES, RUN, RunRecord, load, now, truth
-from multimap_kernel.batch.status import PREEMPTED, STORAGE, reason_of, status_of
+from multimap_kernel.batch.status import ExitCode, reason_of, status_of
 from multimap_kernel.schema import StorageError
 
 LOG_TAIL = 20  # lines
@@ -90,7 +90,7 @@ def attempt(
         record.save(mirror.folder)
     except (StorageError, OSError) as fault:
         error = f"{draft.folder} must be writable, found: {fault}"
-        return dataclasses.replace(draft, status="storage-failed", exit_code=STORAGE, ended=now(), error=error)
+        return dataclasses.replace(draft, status="storage-failed", exit_code=ExitCode.STORAGE, ended=now(), error=error)
     with Keeper(lease, mirror, conditions.pace) as keeper:
         _bury(record, conditions.pace)
         outcome = execute(
@@ -103,7 +103,9 @@ def attempt(
         )
         if not keeper.check():
             error = "another process has taken this session over; nothing more was written here"
-            return dataclasses.replace(record, status="preempted", exit_code=PREEMPTED, ended=now(), error=error)
+            return dataclasses.replace(
+                record, status="preempted", exit_code=ExitCode.PREEMPTED, ended=now(), error=error
+            )
         ended = _verdict(record, outcome, mirror.folder, conditions.notebook)
         tell(dataclasses.replace(ended, status="running"), mirror.folder)
         ended = _settle(ended, mirror, conditions.patience_s)
@@ -136,7 +138,7 @@ def _settle(record: RunRecord, mirror: Mirror, patience_s: float) -> RunRecord:
         mirror.finish()
         persist(partial(write, latest, pointer, patience_s), patience_s)
     except StorageError as fault:
-        record = dataclasses.replace(record, status="storage-failed", exit_code=STORAGE, error=str(fault))
+        record = dataclasses.replace(record, status="storage-failed", exit_code=ExitCode.STORAGE, error=str(fault))
         if mirror.folder.is_dir():
             record.save(mirror.folder)
     return record

@@ -15,7 +15,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 
 from multimap_kernel.batch.records import NOTEBOOK, RunRecord
-from multimap_kernel.batch.status import DONE, KERNEL_DIED, PREEMPTED, RAISED, STORAGE, exit_code_of
+from multimap_kernel.batch.status import ExitCode, exit_code_of
 
 LOG = logging.getLogger(__name__)
 WATCH_S = 1.0
@@ -47,19 +47,19 @@ def main(folder: str, parent: int) -> int:
         return exit_code_of(fault.ename)
     except (DeadKernelError, RuntimeError):  # the latter while it was starting
         LOG.exception("the kernel is gone")
-        return KERNEL_DIED
+        return ExitCode.KERNEL_DIED
     except OSError:
         LOG.exception("the executed notebook could not be saved")
-        return STORAGE
+        return ExitCode.STORAGE
     except Exception:
         LOG.exception("papermill could not execute the notebook")
-        return RAISED
-    return DONE
+        return ExitCode.RAISED
+    return ExitCode.DONE
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     """SIGTERM: leave through papermill's own clean-up, which ends the kernel and saves what is there."""
-    raise SystemExit(PREEMPTED)
+    raise SystemExit(ExitCode.PREEMPTED)
 
 
 def _follow_parent(parent: int) -> None:

@@ -18,14 +18,15 @@ from typing import Any
 
 from multimap_kernel.batch.lease import write
 from multimap_kernel.batch.mirror import is_local
-from multimap_kernel.batch.status import BAD_INPUT, RAISED, TIMED_OUT
+from multimap_kernel.batch.status import ExitCode
 from multimap_kernel.batch.table import Row
 from multimap_kernel.io.files import localise
 from multimap_kernel.schema import InputError
 
 # the two platforms set theirs; whoever starts tasks by other means sets the first
 ROW_NAMES = ("MULTIMAP_ROW", "JOB_COMPLETION_INDEX", "CLOUD_RUN_TASK_INDEX")
-FINAL = (RAISED, BAD_INPUT, TIMED_OUT)  # exit codes after which another try would end the same way
+# after these, another try would end the same way
+FINAL = (ExitCode.RAISED, ExitCode.BAD_INPUT, ExitCode.TIMED_OUT)
 PLACES = ("bids", "store")
 LONGEST_S = 7 * 24 * 3600  # that a task of Cloud Run may take; unasked, it is ended after ten minutes
 SPARE_S = 600
@@ -133,7 +134,7 @@ def kubernetes(spec: JobSpec) -> Json:
     }
     if spec.account:
         pod["serviceAccountName"] = spec.account
-    final = {"containerName": "notebook", "operator": "In", "values": sorted(FINAL)}
+    final = {"containerName": "notebook", "operator": "In", "values": sorted(map(int, FINAL))}
     evicted = [{"type": "DisruptionTarget", "status": "True"}]
     return {
         "apiVersion": "batch/v1",

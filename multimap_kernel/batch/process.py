@@ -14,11 +14,12 @@ from pathlib import Path
 
 import psutil
 
-from multimap_kernel.batch.status import KERNEL_DIED, KILLED, PREEMPTED, TIMED_OUT
+from multimap_kernel.batch.records import LOG
+from multimap_kernel.batch.status import ExitCode
 
 PAUSE_S = 0.25
 GRACE_S = 4.0  # to save the notebook; the whole state must be in the store 10 s after the request to end
-DEAD = frozenset({KILLED, KERNEL_DIED, 143})
+DEAD = frozenset({ExitCode.KILLED, ExitCode.KERNEL_DIED, ExitCode.TERMINATED})
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def execute(
     How it ended.
     """
     command = [sys.executable, "-m", "multimap_kernel.batch.execute", str(folder), str(os.getpid())]
-    with (folder / "log.txt").open("wb") as log:
+    with (folder / LOG).open("wb") as log:
         # a session of its own: Ctrl-C in the terminal reaches the batch only, which then ends its notebooks in order
         process = subprocess.Popen(
             command, env=dict(environment), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -84,11 +85,11 @@ def execute(
                 ended = watched.verdict(stop, lost)
         finally:
             if process.poll() is None:
-                _end(process, GRACE_S if ended == PREEMPTED and not lost.is_set() else 0.0)
+                _end(process, GRACE_S if ended == ExitCode.PREEMPTED and not lost.is_set() else 0.0)
     code = process.returncode if ended is None else ended
     code = 128 - code if code < 0 else code
     if code in DEAD and stop.wait(PAUSE_S):  # a signal to the whole tree may have reached the kernel first
-        code = PREEMPTED
+        code = ExitCode.PREEMPTED
     return Outcome(code, watched.peak, watched.reason)
 
 
@@ -116,10 +117,10 @@ class _Watched:
     def verdict(self, stop: threading.Event, lost: threading.Event) -> int | None:
         """Wait a moment; the exit code if the process must end now."""
         if stop.wait(PAUSE_S) or lost.is_set():
-            return PREEMPTED
+            return ExitCode.PREEMPTED
         if self._limits.timeout_s and time.monotonic() - self._begun > self._limits.timeout_s:
             self.reason = f"the time limit of {self._limits.timeout_s:g} s was reached"
-            return TIMED_OUT
+            return ExitCode.TIMED_OUT
         return None
 
 

@@ -20,19 +20,17 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from multimap_kernel.batch.lease import Pace, holder_of, last_attempt
-from multimap_kernel.batch.status import Status
+from multimap_kernel.batch.status import ExitCode, Status
 from multimap_kernel.config import Recipe
 from multimap_kernel.io.store import canonical, read_json
 from multimap_kernel.schema import StorageError
 
-RUN, LATEST, NOTEBOOK, PAGE, LOG, PICTURES = (
-    "run.json",
-    "latest.json",
-    "notebook.ipynb",
-    "notebook.html",
-    "log.txt",
-    "pictures",
-)
+RUN = "run.json"
+LATEST = "latest.json"
+NOTEBOOK = "notebook.ipynb"
+PAGE = "notebook.html"
+LOG = "log.txt"
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def truth(record: RunRecord, pace: Pace | None = None) -> RunRecord:
         return record
     last = "never" if holder is None else holder.heartbeat
     error = f"the process that ran it is gone without a word; it was last heard of at {last} on {record.host}"
-    return dataclasses.replace(record, status="died", exit_code=137, error=error)
+    return dataclasses.replace(record, status="died", exit_code=ExitCode.KILLED, error=error)
 
 
 def hash_notebook(path: str | Path) -> str:

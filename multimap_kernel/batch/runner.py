@@ -18,10 +18,10 @@ from multimap_kernel.batch.attempt import Conditions, attempt
 from multimap_kernel.batch.mirror import is_local
 from multimap_kernel.batch.notebook import count_cells
 from multimap_kernel.batch.process import Limits
-from multimap_kernel.batch.records import RunRecord, hash_notebook, hash_recipe, newest, now
+from multimap_kernel.batch.records import NOTEBOOK, RunRecord, hash_notebook, hash_recipe, newest, now
 from multimap_kernel.batch.selection import Only, has_work, plan_rows, recipe_of
 from multimap_kernel.batch.source import git_commit, image
-from multimap_kernel.batch.status import SETTLED, TRANSIENT, Status
+from multimap_kernel.batch.status import SETTLED, TRANSIENT, ExitCode, Status
 from multimap_kernel.batch.table import Row, check_table
 from multimap_kernel.compute import cluster, joining
 from multimap_kernel.config import Runtime
@@ -202,7 +202,9 @@ class _Batch:
                 return record
             self._tell(draft, "another batch is at work on it")
             if self._stop.wait(POLL_S):
-                return dataclasses.replace(draft, status="preempted", exit_code=75, error="the batch was asked to stop")
+                return dataclasses.replace(
+                    draft, status="preempted", exit_code=ExitCode.PREEMPTED, error="the batch was asked to stop"
+                )
 
     def _by_another(self, draft: RunRecord) -> RunRecord | None:
         try:
@@ -213,7 +215,7 @@ class _Batch:
         return last if fits and last is not None and last.started > self._begun else None
 
     def _watch(self, record: RunRecord, folder: Path) -> None:
-        self._cells[record.session] = count_cells(folder / "notebook.ipynb")
+        self._cells[record.session] = count_cells(folder / NOTEBOOK)
         self._tell(record)
 
     def _tell(self, record: RunRecord, note: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Literal
 
 from multimap_kernel.schema import errors
@@ -19,29 +20,38 @@ Status = Literal[
     "preempted",
     "storage-failed",
 ]
-DONE, RAISED, BAD_INPUT, EXCLUDED, STORAGE, PREEMPTED, TIMED_OUT, KILLED, KERNEL_DIED = (
-    0,
-    10,
-    20,
-    21,
-    30,
-    75,
-    124,
-    137,
-    138,
-)
+
+
+class ExitCode(IntEnum):
+    """What the process of a notebook ends with; those of our own errors are the same in `schema.errors`."""
+
+    DONE = 0
+    RAISED = 10
+    BAD_INPUT = 20
+    EXCLUDED = 21
+    STORAGE = 30
+    PREEMPTED = 75
+    TIMED_OUT = 124  # as `timeout` of the shell says it
+    KILLED = 137  # 128 and SIGKILL
+    KERNEL_DIED = 138  # the kernel only; its process could still tell
+    TERMINATED = 143  # 128 and SIGTERM
+
+    __repr__ = int.__repr__  # in a record, for people, it is the number
+
+
 _STATUS: dict[int, Status] = {
-    DONE: "done",
-    RAISED: "failed",
-    BAD_INPUT: "bad-input",
-    EXCLUDED: "excluded",
-    STORAGE: "storage-failed",
-    PREEMPTED: "preempted",
-    TIMED_OUT: "timed-out",
-    KILLED: "died",
-    KERNEL_DIED: "died",
+    ExitCode.DONE: "done",
+    ExitCode.RAISED: "failed",
+    ExitCode.BAD_INPUT: "bad-input",
+    ExitCode.EXCLUDED: "excluded",
+    ExitCode.STORAGE: "storage-failed",
+    ExitCode.PREEMPTED: "preempted",
+    ExitCode.TIMED_OUT: "timed-out",
+    ExitCode.KILLED: "died",
+    ExitCode.KERNEL_DIED: "died",
 }
-TRANSIENT = frozenset({STORAGE, PREEMPTED, KILLED, KERNEL_DIED})  # worth one more attempt
+# worth one more attempt
+TRANSIENT = frozenset({ExitCode.STORAGE, ExitCode.PREEMPTED, ExitCode.KILLED, ExitCode.KERNEL_DIED})
 SETTLED = frozenset({"done", "excluded", "held", "bad-input"})  # the same work again would end the same way
 
 
@@ -55,7 +65,7 @@ def status_of(exit_code: int, error: str = "") -> Status:
     error
         What was raised, as ``Class: message``: a session on hold ends like an excluded one, and is told apart by it.
     """
-    if exit_code == EXCLUDED and error.startswith("HeldError"):
+    if exit_code == ExitCode.EXCLUDED and error.startswith("HeldError"):
         return "held"
     return _STATUS.get(exit_code, "died" if exit_code > 128 else "failed")
 
@@ -63,7 +73,7 @@ def status_of(exit_code: int, error: str = "") -> Status:
 def exit_code_of(exception: str) -> int:
     """The exit code for an exception that a notebook raised, known by the name of its class only."""
     kind = getattr(errors, exception, None)
-    return int(kind.exit_code) if isinstance(kind, type) and issubclass(kind, errors.MultimapError) else RAISED
+    return int(kind.exit_code) if isinstance(kind, type) and issubclass(kind, errors.MultimapError) else ExitCode.RAISED
 
 
 def reason_of(exit_code: int) -> str:

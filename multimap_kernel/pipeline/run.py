@@ -217,7 +217,9 @@ def _guard(session: Session, work: Callable[[], SessionResult]) -> SessionResult
         status: Literal["bad-input", "failed"] = "bad-input" if isinstance(fault, InputError) else "failed"
         return SessionResult(session.label, status, error=str(fault), exit_code=fault.exit_code)
     except Exception as fault:  # the others go on; the whole trace is in the result
-        return SessionResult(session.label, "failed", error=f"{fault!r}\n{traceback.format_exc()}", exit_code=10)
+        return SessionResult(
+            session.label, "failed", error=f"{fault!r}\n{traceback.format_exc()}", exit_code=MultimapError.exit_code
+        )
 
 
 def decisions_of(session: Session, store: Store) -> tuple[Decision, ...]:
