@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
-import resource
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -24,7 +20,7 @@ from multimap_kernel.io.files import exists, read_table
 from multimap_kernel.io.store import Product, Store, canonical, replace
 from multimap_kernel.maps import fixed_effects, group_map, stack_maps
 from multimap_kernel.maps.coupling import peak_lag
-from multimap_kernel.pipeline.keys import GROUP_FOLDER, LENGTH, Step
+from multimap_kernel.pipeline.keys import GROUP_FOLDER, Step, circumstances, hashed
 from multimap_kernel.pipeline.run import StepResult, choose, decisions_of, keys_of, line
 from multimap_kernel.schema import ExcludedError, InputError
 
@@ -84,7 +80,7 @@ def run_group(bids: str, *, study: str, sessions: Sequence[str] = (), recipe: Re
         maps = {label: store.open(result.place, result.key) for label, result in used.items()}
         with cluster(runtime):
             product = make_group_maps(GroupInputs(members, maps, recipe.group, provenance))
-            store.write(place, key, product, _record(recipe, used))
+            store.write(place, key, product, {**_material(recipe, used), "decisions": [], **circumstances()})
     steps = {GROUP.name: {"place": place, "key": key}}
     pointer = canonical({"recipe": recipe.model_dump(mode="json"), "steps": steps, "left_out": left_out})
     replace(store.url(GROUP_FOLDER, "current", f"{recipe.name}.json"), pointer)
@@ -143,11 +139,8 @@ def _levels(sessions: Sequence[Session], options: Group, bids: str) -> dict[str,
 
 
 def _key(recipe: Recipe, used: Mapping[str, StepResult], members: Sequence[Member]) -> str:
-    material = {
-        **_material(recipe, used),
-        "members": [[member.name, member.level, [one.label for one in member.sessions]] for member in members],
-    }
-    return hashlib.sha256(canonical(material)).hexdigest()[:LENGTH]
+    who = [[member.name, member.level, [one.label for one in member.sessions]] for member in members]
+    return hashed({**_material(recipe, used), "members": who})
 
 
 def _material(recipe: Recipe, used: Mapping[str, StepResult]) -> dict[str, Json]:
@@ -157,17 +150,6 @@ def _material(recipe: Recipe, used: Mapping[str, StepResult]) -> dict[str, Json]
         "recipe": {part: getattr(recipe, part).model_dump(mode="json") for part in GROUP.recipe},
         "reads": {label: result.key for label, result in used.items()},
         "libraries": {name: version(name) for name in GROUP.libraries},
-    }
-
-
-def _record(recipe: Recipe, used: Mapping[str, StepResult]) -> dict[str, Json]:
-    return {
-        **_material(recipe, used),
-        "multimap": version("multimap"),
-        "decisions": [],
-        "created": datetime.now(UTC).isoformat(),
-        "host": socket.gethostname(),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import resource
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -131,7 +134,22 @@ def key_of(
         "decisions": sorted((d.action, d.value) for d in step.decisions(decisions)),
         "libraries": {name: version(name) for name in step.libraries},
     }
+    return hashed(material)
+
+
+def hashed(material: Json) -> str:
+    """The content key of a result: the beginning of the sha256 of all that it is made from."""
     return hashlib.sha256(canonical(material)).hexdigest()[:LENGTH]
+
+
+def circumstances() -> dict[str, Json]:
+    """What a commit record tells beside a key's material: version, time (UTC), machine, peak memory so far (bytes)."""
+    return {
+        "multimap": version("multimap"),
+        "created": datetime.now(UTC).isoformat(),
+        "host": socket.gethostname(),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 def _name(url: str, session: Session) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-import socket
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from typing import Literal
@@ -19,7 +16,7 @@ from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.io.bids import Session, find_sessions
 from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store, canonical, replace
-from multimap_kernel.pipeline.keys import Inputs, Step, key_of
+from multimap_kernel.pipeline.keys import Inputs, Step, circumstances, key_of
 from multimap_kernel.pipeline.steps import STEPS
 from multimap_kernel.schema import (
     ClusterError,
@@ -182,7 +179,7 @@ def run(
 def run_step(name: str, bids: str, *, study: str, session: str, recipe: Recipe, runtime: Runtime) -> StepResult:
     """Run one step of one session; the steps that it reads must be committed.
 
-    This is what a Kubernetes Job, a Cloud Run task or an Airflow task runs.
+    This is what ``multimap step`` runs.
 
     Raises
     ------
@@ -314,11 +311,8 @@ def _compute(
         "recipe": {part: options.model_dump(mode="json") for part, options in inputs.options.items()},
         "reads": {name: done[name].key for name in step.reads},
         "libraries": {name: version(name) for name in step.libraries},
-        "multimap": version("multimap"),
         "decisions": [decision.identifier for decision in inputs.decisions],
-        "created": datetime.now(UTC).isoformat(),
-        "host": socket.gethostname(),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **circumstances(),
     }
     store.write(wanted.place, wanted.key, product, record)
     return StepResult(wanted.step, wanted.place, wanted.key, "computed", time.perf_counter() - begun)
