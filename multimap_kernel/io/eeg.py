@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import posixpath
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dask
 import dask.array as da
+import fsspec
 import mne
 import numpy as np
 import xarray as xr
+from fsspec.implementations.local import LocalFileSystem
 
 from multimap_kernel.io import brainvision
-from multimap_kernel.io.electrodes import channel_types, positions
+from multimap_kernel.io.electrodes import channel_types, channels_table, coordinate_system, positions
 from multimap_kernel.io.files import exists, identity, localise, name, read_table, sibling
 from multimap_kernel.schema import WORLD, InputError, annotate, regular_time, require
 
@@ -84,6 +88,34 @@ def read_eeg(path: str, *, electrodes: str = "") -> xr.Dataset:
     ds = ds.map(annotate, keep_attrs=True)
     ds.attrs = {"clock": "eeg", "warnings": [*recording.warnings, *told, *assumed, *beyond]}
     return ds
+
+
+def recording_files(path: str, *, electrodes: str = "") -> tuple[str, ...]:
+    """Every file that `read_eeg` opens, now or when samples are computed; no sample is read to find them.
+
+    Parameters
+    ----------
+    path, electrodes
+        As in `read_eeg`.
+
+    Returns
+    -------
+    The recording, the files with its samples and markers, its ``channels.tsv``, the ``electrodes.tsv`` and its
+    ``coordsystem.json``: those that there are.
+
+    Raises
+    ------
+    InputError
+        If the header cannot be read, or a file that it names is missing.
+    """
+    beside: list[str] = []
+    if path.lower().endswith(".vhdr"):
+        header = brainvision.read_header(path)
+        beside = [header.data, header.markers]
+    elif path.lower().endswith(".set"):
+        beside = _eeglab_data(path)
+    tables = [channels_table(path), electrodes, coordinate_system(electrodes) if electrodes else ""]
+    return (path, *beside, *filter(None, tables))
 
 
 def to_volts(ds: xr.Dataset) -> xr.Dataset:
@@ -253,6 +285,20 @@ def _read_mne(path: str) -> _Recording:
         labels=labels,
         warnings=[f"{name(path)}: {' '.join(str(entry.message).split())}" for entry in caught],
     )
+
+
+def _eeglab_data(path: str) -> list[str]:
+    """The ``.fdt`` of an EEGLAB file."""
+    fs, inside = fsspec.core.url_to_fs(path)
+    if not isinstance(fs, LocalFileSystem):
+        data = sibling(path, name(path)[:-4] + ".fdt")  # the only one that is brought here
+        return [data] if exists(data) else []
+    around = sorted(other for other in fs.ls(posixpath.dirname(inside), detail=False) if other.endswith(".fdt"))
+    if not around:  # it holds its samples itself: large, so that it is not opened
+        return []
+    raw = _opened(path, f"{identity(path)} {around}")  # which of them it means, only its inside tells
+    named = [sibling(path, Path(file).name) for file in raw.filenames if file]
+    return [data for data in named if name(data) != name(path)]
 
 
 def _open(path: str, verbose: str) -> mne.io.BaseRaw:

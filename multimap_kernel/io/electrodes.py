@@ -39,9 +39,9 @@ def channel_types(channels: Sequence[str], url: str) -> tuple[np.ndarray, list[s
     -------
     ``(channel)`` text, and sentences where a table was overruled: a channel named ECG is no EEG channel.
     """
-    table = sibling(url, re.sub(r"_eeg\.[^.]+$", "_channels.tsv", name(url)))
+    table = channels_table(url)
     stated: dict[str, str] = {}
-    if table.endswith("_channels.tsv") and exists(table):
+    if table:
         stated = {row["name"]: BY_BIDS.get(row["type"].upper(), "misc") for row in read_table(table, "name", "type")}
     types, told = [], []
     for channel in channels:
@@ -52,6 +52,18 @@ def channel_types(channels: Sequence[str], url: str) -> tuple[np.ndarray, list[s
                 told.append(f"{name(table)} calls {channel} an EEG channel; by its name it is taken as {kind}")
         types.append(kind)
     return np.array(types, dtype=str), told
+
+
+def channels_table(url: str) -> str:
+    """Path or URL of the ``channels.tsv`` beside a recording; empty if there is none."""
+    table = sibling(url, re.sub(r"_eeg\.[^.]+$", "_channels.tsv", name(url)))
+    return table if table.endswith("_channels.tsv") and exists(table) else ""
+
+
+def coordinate_system(electrodes: str) -> str:
+    """Path or URL of the ``coordsystem.json`` beside an ``electrodes.tsv``; empty if there is none."""
+    url = sibling(electrodes, name(electrodes).replace("_electrodes.tsv", "_coordsystem.json"))
+    return url if url != electrodes and exists(url) else ""
 
 
 def positions(channels: Sequence[str], types: Sequence[str], electrodes: str) -> tuple[np.ndarray, list[str]]:
@@ -106,8 +118,8 @@ def _number(text: str) -> float:
 
 
 def _system(electrodes: str) -> dict[str, str]:
-    url = sibling(electrodes, name(electrodes).replace("_electrodes.tsv", "_coordsystem.json"))
-    return read_json(url) if url != electrodes and exists(url) else {}
+    url = coordinate_system(electrodes)
+    return read_json(url) if url else {}
 
 
 def _unit(electrodes: str, table: Mapping[str, np.ndarray]) -> tuple[float, list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-import fsspec
 import xarray as xr
 
 from multimap_kernel.align import apply_alignment, correct_alignment, correct_markers
@@ -23,7 +22,7 @@ from multimap_kernel.fusion.patterns import pattern_map
 from multimap_kernel.fusion.regions import regions
 from multimap_kernel.fusion.ridge import fit
 from multimap_kernel.io.bids import Session
-from multimap_kernel.io.eeg import read_eeg, read_events, to_volts
+from multimap_kernel.io.eeg import read_eeg, read_events, recording_files, to_volts
 from multimap_kernel.io.nifti import check_values, read_anatomy, read_bold
 from multimap_kernel.io.pyramid import add_overview
 from multimap_kernel.io.store import Product
@@ -228,16 +227,11 @@ def make_maps(inputs: Inputs) -> Product:
 
 
 def raw_files(session: Session) -> Iterator[str]:
-    """Every raw file of a session that ingest reads, sidecars and twins of the EEG file included."""
-    fs, _ = fsspec.core.url_to_fs(session.eeg)
-    for url in (session.eeg, session.bold):
-        folder = fs._parent(fs._strip_protocol(url))  # noqa: SLF001  # fsspec's only way to a parent on any system
-        label = session.label if session.label in url else url.rpartition("/")[2].rpartition("_")[0]
-        for path in sorted(fs.ls(folder, detail=False)):
-            if path.rpartition("/")[2].startswith(f"{label}_"):
-                yield fs.unstrip_protocol(path)
-    if session.electrodes and session.label not in session.electrodes:
-        yield session.electrodes
+    """Every file that ingest opens; sidecars are in the session already, and enter the key with it."""
+    yield session.bold
+    yield from recording_files(session.eeg, electrodes=session.electrodes)
+    if session.events:
+        yield session.events
 
 
 def anatomy_files(session: Session) -> Iterator[str]:

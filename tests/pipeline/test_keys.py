@@ -83,13 +83,13 @@ def test_step__version_follows_its_code():
 
 @pytest.fixture
 def session(tmp_path) -> Session:
-    folder = tmp_path / "bids" / "sub-01" / "eeg"
-    folder.mkdir(parents=True)
-    (folder / "sub-01_task-x_eeg.vhdr").write_text("a header")
+    from recordings import write_brainvision  # not to be found where this file runs as a program
+
+    eeg = write_brainvision(tmp_path / "bids" / "sub-01" / "eeg", "sub-01_task-x_eeg")
     func = tmp_path / "bids" / "sub-01" / "func"
     func.mkdir()
     (func / "sub-01_task-x_bold.nii.gz").write_bytes(b"volumes")
-    eeg, bold = folder / "sub-01_task-x_eeg.vhdr", func / "sub-01_task-x_bold.nii.gz"
+    bold = func / "sub-01_task-x_bold.nii.gz"
     return Session(subject="01", task="x", eeg=str(eeg), bold=str(bold), sidecar={"RepetitionTime": 2.0})
 
 
