@@ -110,7 +110,12 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     what.add_argument("--compare", nargs=2, metavar="ID", help="what changed; ID:2 is attempt 2")
     what.add_argument("--open", default="", metavar="ID", help="its page in the browser")
 
-    gc = _add(commands, "gc", "remove results that no recipe names any more, and layers of links that ended", _gc)
+    gc = _add(
+        commands,
+        "gc",
+        "remove results that no recipe and no executed notebook names, and layers of links that ended",
+        _gc,
+    )
     gc.add_argument("--study", required=True)
     gc.add_argument("--store", default="")
     gc.add_argument("--dry-run", action="store_true", help="only tell")

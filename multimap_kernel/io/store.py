@@ -7,6 +7,7 @@ reads the winner's, so two runs at once do not harm each other on any file syste
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -118,7 +119,8 @@ class Store:
             if product.files is not None:
                 product.files(folder)
             commit = {**record, "key": key, "data": data, "groups": list(product.datasets), "values": product.values}
-            if create_exclusive(self.url(place, key, COMMIT), _encode(commit)):
+            commit["objects"] = _count(folder)
+            if create_exclusive(self.url(place, key, COMMIT), canonical(commit)):
                 return commit
             valid = self.commit(place, key) or commit
             if valid["data"] != data:  # equal when the store had created it already and lost the answer
@@ -144,12 +146,18 @@ class Store:
         Raises
         ------
         StorageError
-            If the key was never committed.
+            If the key was never committed, or an object of it is gone: Zarr would read it as 0 or NaN.
         """
         commit = self.commit(place, key)
         if commit is None:
             raise StorageError(f"{self.url(place, key)} must hold a finished result, found none; run its step first")
         folder = self.url(place, key, commit["data"])
+        objects = commit.get("objects")
+        if objects is not None and (found := _count(folder)) < objects:
+            raise StorageError(
+                f"{folder} must hold the {objects} objects that were written, found {found}; bring them back, or "
+                f"remove {self.url(place, key)}, and run its step again"
+            )
         return {name: _open_group(folder, name, {} if chunked else None) for name in commit["groups"]}
 
     def folder(self, place: str, key: str) -> str:
@@ -158,6 +166,13 @@ class Store:
         if commit is None:
             raise StorageError(f"{self.url(place, key)} must hold a finished result, found none; run its step first")
         return self.url(place, key, commit["data"])
+
+
+def _count(folder: str) -> int:
+    """Number of objects in a folder, asked of the store and not of a listing that was kept."""
+    fs, path = fsspec.core.url_to_fs(folder)
+    fs.invalidate_cache(path)
+    return len(fs.find(path))
 
 
 def _write_group(ds: xr.Dataset, folder: str, name: str) -> None:
@@ -218,21 +233,15 @@ def digest(datasets: Mapping[str, xr.Dataset]) -> str:
 
     Two results are the same when their digests are equal; provenance stays in the commit record and does not enter.
     """
-    import hashlib  # noqa: PLC0415  # only `doctor` and the tests ask for it
-
     total = hashlib.sha256()
     for name, ds in sorted(datasets.items()):
-        total.update(_encode([name, {str(k): v for k, v in ds.attrs.items()}]))
+        total.update(canonical([name, {str(k): v for k, v in ds.attrs.items()}]))
         for variable in sorted(map(str, ds.variables)):
             values = np.ascontiguousarray(ds[variable].values)
             text = values.dtype.kind in "OTU"
-            total.update(_encode([variable, "text" if text else values.dtype.str, values.shape, ds[variable].attrs]))
-            total.update(_encode(values.tolist()) if text else values.tobytes())
+            total.update(canonical([variable, "text" if text else values.dtype.str, values.shape, ds[variable].attrs]))
+            total.update(canonical(values.tolist()) if text else values.tobytes())
     return total.hexdigest()
-
-
-def _encode(stored: Json) -> bytes:
-    return json.dumps(stored, sort_keys=True, separators=(",", ":"), default=_plain).encode()
 
 
 def _plain(item: Any) -> Json:
@@ -243,7 +252,7 @@ def _plain(item: Any) -> Json:
 
 def canonical(stored: Json) -> bytes:
     """Canonical JSON: sorted keys, no spaces; what keys are hashed from."""
-    return _encode(stored)
+    return json.dumps(stored, sort_keys=True, separators=(",", ":"), default=_plain).encode()
 
 
 def read_json(url: str, within_s: float = 0.0) -> dict[str, Json] | None:

@@ -20,6 +20,7 @@ from multimap_kernel.io.files import exists, read_table
 from multimap_kernel.io.store import Product, Store, canonical, replace
 from multimap_kernel.maps import fixed_effects, group_map, stack_maps
 from multimap_kernel.maps.coupling import peak_lag
+from multimap_kernel.pipeline.garbage import underway
 from multimap_kernel.pipeline.keys import GROUP_FOLDER, Step, circumstances, hashed
 from multimap_kernel.pipeline.run import StepResult, choose, decisions_of, keys_of, line
 from multimap_kernel.schema import ExcludedError, InputError
@@ -73,15 +74,15 @@ def run_group(bids: str, *, study: str, sessions: Sequence[str] = (), recipe: Re
     members = _members([chosen[label] for label in found], recipe.group, bids)
     used = {session.label: found[session.label] for member in members for session in member.sessions}
     place, key = f"{GROUP_FOLDER}/{GROUP.name}", _key(recipe, used, members)
+    steps = {GROUP.name: {"place": place, "key": key}}
     begun, reused = time.perf_counter(), store.commit(place, key) is not None
     if not reused:
         names = {member.name: [session.label for session in member.sessions] for member in members}
         provenance = {"recipe": recipe.model_dump(mode="json"), "members": names, "left_out": left_out}
         maps = {label: store.open(result.place, result.key) for label, result in used.items()}
-        with cluster(runtime):
+        with cluster(runtime), underway(store, GROUP_FOLDER, recipe.name, steps):
             product = make_group_maps(GroupInputs(members, maps, recipe.group, provenance))
             store.write(place, key, product, {**_material(recipe, used), "decisions": [], **circumstances()})
-    steps = {GROUP.name: {"place": place, "key": key}}
     pointer = canonical({"recipe": recipe.model_dump(mode="json"), "steps": steps, "left_out": left_out})
     replace(store.url(GROUP_FOLDER, "current", f"{recipe.name}.json"), pointer)
     return StepResult(GROUP.name, place, key, "reused" if reused else "computed", time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""What runs left in the store: opened as one tree, named by recipe, cleared when nothing names it."""
+"""What runs left in the store: named by recipe, opened as one tree."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import fsspec
 import xarray as xr
 
-from multimap_kernel.io.store import COMMIT, Store, read_json, remove, walk_keys
-from multimap_kernel.pipeline.keys import GROUP_FOLDER
+from multimap_kernel.io.store import Store, read_json
 from multimap_kernel.schema import InputError
 
 Json = Any
@@ -77,45 +76,3 @@ def sessions_of(store: Store) -> Iterator[tuple[str, str]]:
     for path in sorted(fs.glob(posixpath.join(base, "sub-*", "**", "current", "*.json"))):
         *folders, _, name = posixpath.relpath(path, base).split("/")
         yield "_".join(folders), name.removesuffix(".json")
-
-
-def _groups_of(store: Store) -> Iterator[tuple[str, str]]:
-    fs, base = fsspec.core.url_to_fs(store.url(GROUP_FOLDER, "current"))
-    for path in sorted(fs.glob(posixpath.join(base, "*.json"))):
-        yield GROUP_FOLDER, posixpath.basename(path).removesuffix(".json")
-
-
-def collect_garbage(store: Store, *, dry_run: bool = False) -> tuple[str, ...]:
-    """Remove the results that no recipe names, and the leftovers of runs that were killed.
-
-    Run it when no run is at work on the study: what a running step has not committed yet looks like a leftover.
-
-    Parameters
-    ----------
-    store
-        The study to clear.
-    dry_run
-        Only tell what would go.
-
-    Returns
-    -------
-    The folders that were removed, or would be.
-    """
-    named: set[tuple[str, str]] = set()
-    for session, recipe in (*sessions_of(store), *_groups_of(store)):
-        named.update((where["place"], where["key"]) for where in current(store, session, recipe)["steps"].values())
-    gone = []
-    for place, key in walk_keys(store):
-        commit = store.commit(place, key)
-        folder = store.url(place, key)
-        if (place, key) not in named:
-            gone.append(folder)
-        else:
-            fs, path = fsspec.core.url_to_fs(folder)
-            kept = {COMMIT, commit["data"] if commit else ""}
-            names = (entry.rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False))
-            gone.extend(posixpath.join(folder, name) for name in sorted(names) if name not in kept)
-    if not dry_run:
-        for folder in gone:
-            remove(folder)
-    return tuple(gone)

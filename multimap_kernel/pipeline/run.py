@@ -16,6 +16,7 @@ from multimap_kernel.config import Recipe, Runtime
 from multimap_kernel.io.bids import Session, find_sessions
 from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store, canonical, replace
+from multimap_kernel.pipeline.garbage import underway
 from multimap_kernel.pipeline.keys import Inputs, Step, circumstances, key_of
 from multimap_kernel.pipeline.steps import STEPS
 from multimap_kernel.schema import (
@@ -199,8 +200,10 @@ def run_step(name: str, bids: str, *, study: str, session: str, recipe: Recipe, 
         raise InputError(f"{name} of {session} reads {', '.join(missing)}, found none; run these steps first")
     if wanted.state == "reused":
         return wanted
-    with cluster(runtime):
-        return _compute(chosen, recipe, store, [*steps, wanted], decisions)
+    with cluster(runtime), underway(store, chosen.path, recipe.name, _places([*steps, wanted])):
+        computed = _compute(chosen, recipe, store, [*steps, wanted], decisions)
+        _show(chosen, recipe, store, keys_of(chosen, recipe, decisions, store, STEPS))
+    return computed
 
 
 def _guard(session: Session, work: Callable[[], SessionResult]) -> SessionResult:
@@ -264,20 +267,29 @@ def _walk(
     decisions = decisions_of(session, store)
     whole = keys_of(session, recipe, decisions, store, STEPS)
     count = len(line(upto))
-    steps, later = whole[:count], [found for found in whole[count:] if found.state == "reused"]
-    for position, found in enumerate(steps):
-        if found.state == "missing":
-            work()
+    steps, later = whole[:count], whole[count:]
+    with underway(store, session.path, recipe.name, _places(steps)):
+        for position, found in enumerate(steps):
+            if found.state == "missing":
+                work()
+                if progress:
+                    progress(session.label, StepResult(found.step, found.place, found.key, "running"))
+                steps[position] = _compute(session, recipe, store, steps[: position + 1], decisions)
             if progress:
-                progress(session.label, StepResult(found.step, found.place, found.key, "running"))
-            steps[position] = _compute(session, recipe, store, steps[: position + 1], decisions)
-        if progress:
-            progress(session.label, steps[position])
-    # what an earlier run made beyond this one's last step still holds, and is in view
-    named = {found.step: {"place": found.place, "key": found.key} for found in (*steps, *later)}
-    pointer = canonical({"recipe": recipe.model_dump(mode="json"), "steps": named})
-    replace(store.url(session.path, "current", f"{recipe.name}.json"), pointer)
+                progress(session.label, steps[position])
+        _show(session, recipe, store, [*steps, *later])
     return SessionResult(session.label, "done", tuple(steps))
+
+
+def _show(session: Session, recipe: Recipe, store: Store, steps: Iterable[StepResult]) -> None:
+    """Bring what is there into view under the recipe's name: also what an earlier run made beyond this one's end."""
+    there = _places(found for found in steps if found.state != "missing")
+    pointer = canonical({"recipe": recipe.model_dump(mode="json"), "steps": there})
+    replace(store.url(session.path, "current", f"{recipe.name}.json"), pointer)
+
+
+def _places(steps: Iterable[StepResult]) -> dict[str, dict[str, str]]:
+    return {found.step: {"place": found.place, "key": found.key} for found in steps}
 
 
 def _compute(

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import dask.array as da
+import fsspec
 import numpy as np
 import pytest
 import xarray as xr
@@ -105,6 +106,17 @@ def test_open__never_reads_what_was_not_committed(tmp_path):
         store.open(PLACE, KEY)
     assert list(walk_keys(store)) == [(PLACE, KEY)]
     assert Path(store.url(PLACE, KEY, commit["data"])).is_dir()
+
+
+@pytest.mark.parametrize("root", ["", "memory://gone"])
+def test_open__says_when_an_object_is_gone(tmp_path, root):
+    store = Store(root or str(tmp_path), "study")
+    store.write(PLACE, KEY, Product({"bold": volumes(), "eeg": recording()}), {})
+    fs, folder = fsspec.core.url_to_fs(store.folder(PLACE, KEY))
+    assert store.open(PLACE, KEY)["bold"].bold.sizes["time"] == 70
+    fs.rm(next(path for path in sorted(fs.find(folder)) if "/bold/bold/c/" in path))
+    with pytest.raises(StorageError, match=r"must hold the \d+ objects that were written, found \d+"):
+        store.open(PLACE, KEY)
 
 
 def test_write__says_when_the_store_cannot_be_written(tmp_path):
