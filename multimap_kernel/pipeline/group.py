@@ -6,7 +6,6 @@ import posixpath
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -76,15 +75,16 @@ def run_group(bids: str, *, study: str, sessions: Sequence[str] = (), recipe: Re
     place, key = f"{GROUP_FOLDER}/{GROUP.name}", _key(recipe, used, members)
     steps = {GROUP.name: {"place": place, "key": key}}
     begun, reused = time.perf_counter(), store.commit(place, key) is not None
-    if not reused:
-        names = {member.name: [session.label for session in member.sessions] for member in members}
-        provenance = {"recipe": recipe.model_dump(mode="json"), "members": names, "left_out": left_out}
-        maps = {label: store.open(result.place, result.key) for label, result in used.items()}
-        with cluster(runtime), underway(store, GROUP_FOLDER, recipe.name, steps):
-            product = make_group_maps(GroupInputs(members, maps, recipe.group, provenance))
-            store.write(place, key, product, {**_material(recipe, used), "decisions": [], **circumstances()})
-    pointer = canonical({"recipe": recipe.model_dump(mode="json"), "steps": steps, "left_out": left_out})
-    replace(store.url(GROUP_FOLDER, "current", f"{recipe.name}.json"), pointer)
+    with underway(store, GROUP_FOLDER, recipe.name, steps):
+        if not reused:
+            names = {member.name: [session.label for session in member.sessions] for member in members}
+            provenance = {"recipe": recipe.model_dump(mode="json"), "members": names, "left_out": left_out}
+            maps = {label: store.open(result.place, result.key) for label, result in used.items()}
+            with cluster(runtime):
+                product = make_group_maps(GroupInputs(members, maps, recipe.group, provenance))
+                store.write(place, key, product, {**_material(recipe, used), "decisions": [], **circumstances()})
+        pointer = canonical({"recipe": recipe.model_dump(mode="json"), "steps": steps, "left_out": left_out})
+        replace(store.url(GROUP_FOLDER, "current", f"{recipe.name}.json"), pointer)
     return StepResult(GROUP.name, place, key, "reused" if reused else "computed", time.perf_counter() - begun)
 
 
@@ -150,7 +150,7 @@ def _material(recipe: Recipe, used: Mapping[str, StepResult]) -> dict[str, Json]
         "version": GROUP.version,
         "recipe": {part: getattr(recipe, part).model_dump(mode="json") for part in GROUP.recipe},
         "reads": {label: result.key for label, result in used.items()},
-        "libraries": {name: version(name) for name in GROUP.libraries},
+        "libraries": GROUP.versions(recipe),
     }
 
 
@@ -210,5 +210,7 @@ def _write_maps(
     write_mask(next(iter(groups.values())), folder, entities=entities, provenance=provenance)
 
 
-GROUP = Step("group", make_group_maps, recipe=("group",), level="study", libraries=("numpy", "scipy"))
+GROUP = Step(
+    "group", make_group_maps, recipe=("group",), level="study", libraries=("numpy", "scipy", "numba", "nilearn")
+)
 """Reads the maps of all sessions; it stands apart from the line of a session."""

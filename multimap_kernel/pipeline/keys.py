@@ -70,7 +70,7 @@ class Step(NamedTuple):
     version
         Raised whenever the step's own code changes its results; ``tests/pipeline/test_keys.py`` watches it.
     libraries
-        Numerical libraries whose version enters the key.
+        Numerical libraries whose version enters the key; a function where the recipe decides which.
     files
         Raw files that the step reads itself.
     """
@@ -81,13 +81,18 @@ class Step(NamedTuple):
     recipe: tuple[str, ...] = ()
     level: Literal["session", "subject", "study"] = "session"
     version: int = 1
-    libraries: tuple[str, ...] = ("numpy",)
+    libraries: tuple[str, ...] | Callable[[Recipe], tuple[str, ...]] = ("numpy",)
     files: Callable[[Session], Iterable[str]] | None = None
 
     def place(self, session: Session) -> str:
         """Folder of this step's results inside the study."""
         folder = {"session": session.path, "subject": f"sub-{session.subject}", "study": GROUP_FOLDER}[self.level]
         return f"{folder}/{self.name}"
+
+    def versions(self, recipe: Recipe) -> dict[str, str]:
+        """The version of each library that this step rests on under a recipe."""
+        names = self.libraries(recipe) if callable(self.libraries) else self.libraries
+        return {name: version(name) for name in names}
 
     def decisions(self, decisions: Iterable[Decision]) -> tuple[Decision, ...]:
         """Those of a session's decisions that change this step's result."""
@@ -132,7 +137,7 @@ def key_of(
         "raw": {_name(url, session): content_hash(url, store) for url in raw},
         "sidecar": session.sidecar if step.files is not None and step.level == "session" else {},
         "decisions": sorted((d.action, d.value) for d in step.decisions(decisions)),
-        "libraries": {name: version(name) for name in step.libraries},
+        "libraries": step.versions(recipe),
     }
     return hashed(material)
 

@@ -322,7 +322,7 @@ def _compute(
         "version": step.version,
         "recipe": {part: options.model_dump(mode="json") for part, options in inputs.options.items()},
         "reads": {name: done[name].key for name in step.reads},
-        "libraries": {name: version(name) for name in step.libraries},
+        "libraries": step.versions(recipe),
         "decisions": [decision.identifier for decision in inputs.decisions],
         **circumstances(),
     }

@@ -8,7 +8,7 @@ from typing import Literal
 import xarray as xr
 
 from multimap_kernel.align import apply_alignment, correct_alignment, correct_markers
-from multimap_kernel.config import Align, CleanEeg, Confounds, Features, Fuse, Ingest, Map, Normalise, Realign
+from multimap_kernel.config import Align, CleanEeg, Confounds, Features, Fuse, Ingest, Map, Normalise, Realign, Recipe
 from multimap_kernel.eeg import (
     band_power,
     blank_spans,
@@ -195,6 +195,12 @@ def _with_joint(product: Product, inputs: Inputs) -> Product:
     return Product({**product.datasets, "joint": out}, {**product.values, **values})
 
 
+def _fuse_libraries(recipe: Recipe) -> tuple[str, ...]:
+    """The ridge is the same with and without torch, which is an extra."""
+    ridge = ("numpy", "scipy", "numba")
+    return (*ridge, "nilearn", "torch", "scikit-learn") if recipe.fuse.model == "joint" else ridge
+
+
 def make_maps(inputs: Inputs) -> Product:
     """Draw the five kinds of maps, each with its null."""
     options, fitted = inputs.part(Map), Fit.from_json(inputs.values["fuse"]["fit"])
@@ -241,7 +247,7 @@ def anatomy_files(session: Session) -> Iterator[str]:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("ingest", ingest, recipe=("ingest",), version=2, libraries=("mne", "nibabel"), files=raw_files),
+    Step("ingest", ingest, recipe=("ingest",), version=2, libraries=("numpy", "mne", "nibabel"), files=raw_files),
     Step("align", align, ("ingest",), ("align",), version=2),
     Step(
         "realign",
@@ -257,7 +263,7 @@ STEPS: tuple[Step, ...] = (
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
         version=2,
-        libraries=("numpy", "scipy", "numba"),
+        libraries=("numpy", "scipy"),
     ),
     Step(
         "normalise_anatomy",
@@ -265,7 +271,7 @@ STEPS: tuple[Step, ...] = (
         recipe=("normalise",),
         level="subject",
         version=2,
-        libraries=("SimpleITK", "nilearn"),
+        libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
         files=anatomy_files,
     ),
     Step(
@@ -276,15 +282,21 @@ STEPS: tuple[Step, ...] = (
         version=2,
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
-    Step("features", features, ("ingest", "align", "clean_eeg", "normalise"), ("features",)),
-    Step("fuse", fuse, ("features",), ("fuse",), version=4),
+    Step(
+        "features",
+        features,
+        ("ingest", "align", "clean_eeg", "normalise"),
+        ("features",),
+        libraries=("numpy", "scipy"),
+    ),
+    Step("fuse", fuse, ("features",), ("fuse",), version=4, libraries=_fuse_libraries),
     Step(
         "map",
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
         ("map", "fuse", "confounds"),
         version=8,
-        libraries=("numpy", "scipy", "nilearn"),
+        libraries=("numpy", "scipy", "numba", "nilearn"),
     ),
     Step(
         "publish",

@@ -5,8 +5,11 @@
 
 import ast
 import hashlib
+import importlib
 import inspect
 import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,30 +17,66 @@ import pytest
 import multimap_kernel as mm
 from multimap_kernel.io.bids import Session
 from multimap_kernel.io.store import Store
-from multimap_kernel.pipeline import GROUP, STEPS, key_of, steps
+from multimap_kernel.pipeline import GROUP, STEPS, Step, key_of
 from multimap_kernel.schema import Decision
 
 PACKAGE = Path(mm.__file__).parent
 RECORD = Path(__file__).with_name("step_code.json")
 
 
-def own_imports(path: Path) -> set[Path]:
-    """Files of this package that a file imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.startswith("multimap_kernel."):
-                stem = PACKAGE.joinpath(*name.split(".")[1:])
-                found |= {file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file()}
-    return found
+def defined_in(module: str, name: str) -> Path | None:
+    """File of this package that defines what is imported as ``name`` from ``module``; None for what others define."""
+    if not module.startswith("multimap_kernel"):
+        return None
+    found = getattr(importlib.import_module(module), name)
+    where = found if inspect.ismodule(found) else sys.modules[getattr(found, "__module__", module) or module]
+    return Path(where.__file__) if where.__name__.startswith("multimap_kernel.") else None
 
 
-def code_of(path: Path) -> str:
-    """The code of a file without comments and docstrings: words may change without a new version."""
-    tree = ast.parse(path.read_text())
+def imported(nodes: Iterable[ast.AST]) -> tuple[set[Path], set[str]]:
+    """Files of this package whose content is imported, and the names of other packages."""
+    files, others = set[Path](), set[str]()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            others |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            files |= {file for alias in node.names if (file := defined_in(str(node.module), alias.name))}
+            others.add(str(node.module).partition(".")[0])
+    return files, others
+
+
+def called(step: Step) -> list[ast.AST]:
+    """A step's function, what it uses of its own module, and the imports that these use."""
+    tree = ast.parse(Path(inspect.getfile(step.run)).read_text())
+    own = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    used, todo = dict[str, ast.AST](), [step.run.__name__]
+    while todo:
+        name = todo.pop()
+        if name in own and name not in used:
+            used[name] = own[name]
+            todo += [node.id for node in ast.walk(own[name]) if isinstance(node, ast.Name)]
+    names = {node.id for part in used.values() for node in ast.walk(part) if isinstance(node, ast.Name)}
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [alias for alias in node.names if (alias.asname or alias.name) in names]
+    return [*(used[name] for name in sorted(used)), *(node for node in tree.body if getattr(node, "names", None))]
+
+
+def reached(step: Step) -> tuple[set[Path], set[str]]:
+    """All modules of this package that a step's result rests on, and the packages that these import."""
+    todo, others = imported(part for node in called(step) for part in ast.walk(node))
+    files = set[Path]()
+    while todo:
+        file = todo.pop()
+        if file not in files and file.relative_to(PACKAGE).parts[0] not in {"pipeline", "config.py"}:
+            files.add(file)
+            more, foreign = imported(ast.walk(ast.parse(file.read_text())))
+            todo, others = todo | more, others | foreign
+    return files, others
+
+
+def code_of(tree: ast.AST) -> str:
+    """Code without comments and docstrings: words may change without a new version."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if (
@@ -51,21 +90,11 @@ def code_of(path: Path) -> str:
 
 
 def step_code() -> dict[str, dict[str, object]]:
-    """For each step its version and a hash of its function and all modules of verbs that it reaches."""
+    """For each step its version and a hash of its function and of all modules that it reaches."""
     found = {}
     for step in (*STEPS, GROUP):
-        used = filter(inspect.isfunction, inspect.getclosurevars(step.run).globals.values())
-        verbs = [verb for verb in used if verb.__module__.startswith("multimap_kernel.")]
-        files, todo = set(), {Path(inspect.getfile(verb)) for verb in verbs}
-        while todo:
-            file = todo.pop()
-            relative = file.relative_to(PACKAGE).parts[0]
-            if file not in files and relative not in {"pipeline", "config.py", "schema"}:
-                files.add(file)
-                todo |= own_imports(file)
-        own = Path(inspect.getfile(step.run))
-        files |= {own} - {Path(steps.__file__)}  # steps.py holds all of them: only the function itself counts
-        text = inspect.getsource(step.run) + "".join(code_of(file) for file in sorted(files))
+        trees = [*called(step), *(ast.parse(file.read_text()) for file in sorted(reached(step)[0]))]
+        text = "".join(map(code_of, trees))
         found[step.name] = {"version": step.version, "code": hashlib.sha256(text.encode()).hexdigest()[:16]}
     return found
 
@@ -79,6 +108,29 @@ def test_step__version_follows_its_code():
                 f"the code of step {name!r} changed: raise its version in pipeline/steps.py if results change, "
                 "then record it with: python tests/pipeline/test_keys.py"
             )
+
+
+def test_step__rests_on_the_modules_that_make_its_result():
+    expected = {
+        "fuse": {"fusion/ridge.py", "fusion/train.py", "fusion/model.py", "fusion/evaluate.py", "maps/shifts.py"},
+        "map": {"maps/glm.py", "maps/joint.py", "maps/inference.py", "fusion/patterns.py"},
+        "publish": {"io/export.py", "view/sections.py", "view/figures_maps.py"},
+        "align": {"align/estimate.py", "schema/values.py"},
+        "group": {"maps/group.py", "io/export.py"},
+    }
+    for step in (*STEPS, GROUP):
+        found = {str(file.relative_to(PACKAGE)) for file in reached(step)[0]}
+        assert expected.get(step.name, set()) <= found, step.name
+
+
+@pytest.mark.parametrize(
+    "step", [step for step in (*STEPS, GROUP) if step.name != "publish"], ids=lambda step: step.name
+)
+def test_step__names_the_numerical_libraries_that_its_modules_import(step):
+    names = {"numpy": "numpy", "scipy": "scipy", "numba": "numba", "nilearn": "nilearn", "SimpleITK": "SimpleITK"}
+    names |= {"torch": "torch", "sklearn": "scikit-learn"}
+    needed = {names[one] for one in reached(step)[1] & set(names)}
+    assert set(step.versions(mm.Recipe.parse({"fuse": {"model": "joint"}}))) >= needed
 
 
 @pytest.fixture
