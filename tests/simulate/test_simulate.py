@@ -64,14 +64,18 @@ class Session:
         series = self.bold[np.linalg.norm(place - region["centre_mm"], axis=-1) < radius_mm].T
         return 100 * (series / series.mean(axis=0) - 1)
 
-    def effect(self, name, drive):
-        """Slope of a region on a course on the 10 Hz grid after nilearn's HRF; trend and curvature taken out."""
+    def effect(self, name, drive, without=None):
+        """Slope of a region on a course on the 10 Hz grid after nilearn's HRF; trend and curvature taken out.
+
+        ``without`` is the same session without that effect: what is left of the two is the effect, free of noise.
+        """
         hrf = spm_hrf(0.1, oversampling=1, time_length=32)
         at = (np.arange(self.bold.shape[3]) + 0.5) * REPETITION_S
         course = np.interp(at, self.truth["envelope_time"], np.convolve(drive, hrf / hrf.sum())[: drive.size])
         trend = np.linspace(-1, 1, at.size)
         design = np.stack([course, np.ones_like(trend), trend, trend**2], axis=1)
-        slope = np.linalg.lstsq(design, self.core(name).mean(axis=1), rcond=None)[0][0]
+        series = self.core(name) - (0 if without is None else without.core(name))
+        slope = np.linalg.lstsq(design, series.mean(axis=1), rcond=None)[0][0]
         return slope, slope * course.std()
 
 
@@ -87,6 +91,16 @@ def scanned(tiny_study):
 @pytest.fixture(scope="module")
 def still(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("still"))
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory):
+    return simulate(tmp_path_factory.mktemp("idle"), task_effect=0.0)
+
+
+@pytest.fixture(scope="module")
+def uncoupled(tmp_path_factory):
+    return simulate(tmp_path_factory.mktemp("uncoupled"), coupling=0)
 
 
 def boxcar(session, condition):
@@ -266,16 +280,16 @@ def test_simulate_session__noise(still):
 
 
 @pytest.mark.parametrize(("region", "condition"), [("calcarine", "flicker"), ("motor_left", "tapping")])
-def test_simulate_session__task_effect(still, region, condition):
-    assert still.effect(region, boxcar(still, condition))[0] == pytest.approx(EFFECTS.task_percent, abs=0.35)
+def test_simulate_session__task_effect(still, idle, region, condition):
+    assert still.effect(region, boxcar(still, condition), idle)[0] == pytest.approx(EFFECTS.task_percent, abs=0.05)
 
 
 @pytest.mark.parametrize(
     ("region", "percent"),
     [("occipital_left", -1.0), ("occipital_right", -1.0), ("parietal_left", -0.7), ("thalamus", 0.5)],
 )
-def test_simulate_session__alpha_effect(still, region, percent):
-    assert still.effect(region, still.truth["alpha_envelope"])[1] == pytest.approx(percent, abs=0.35)
+def test_simulate_session__alpha_effect(still, uncoupled, region, percent):
+    assert still.effect(region, still.truth["alpha_envelope"], uncoupled)[1] == pytest.approx(percent, abs=0.05)
 
 
 def test_simulate_session__motion(scanned):
