@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from multimap_kernel.batch.lease import Pace, take, write
+from multimap_kernel.batch.lease import Pace, now, take, write
 from multimap_kernel.batch.mirror import Keeper, Mirror, persist
 from multimap_kernel.batch.notebook import correct_notebook, find_failure, save_pictures
 from multimap_kernel.batch.page import write_page
 from multimap_kernel.batch.process import Limits, Outcome, execute
-from multimap_kernel.batch.records import LATEST, LOG, NOTEBOOK, PICTURES, RUN, RunRecord, load, now, truth
+from multimap_kernel.batch.records import LATEST, LOG, NOTEBOOK, PICTURES, RUN, RunRecord, load, truth
 from multimap_kernel.batch.status import ExitCode, reason_of, status_of
 from multimap_kernel.schema import StorageError
 

@@ -98,12 +98,12 @@ class Lease:
 
     def beat(self) -> None:
         """Renew the heartbeat."""
-        self._holder = replace(self._holder, heartbeat=_now())
+        self._holder = replace(self._holder, heartbeat=now())
         write(posixpath.join(self.folder, LEASE), self._holder.to_json(), self._pace.stale_s)
 
     def release(self) -> None:
         """Tell that the attempt has ended."""
-        done = replace(self._holder, heartbeat=_now(), released=True)
+        done = replace(self._holder, heartbeat=now(), released=True)
         write(posixpath.join(self.folder, LEASE), done.to_json(), self._pace.stale_s)
 
 
@@ -132,7 +132,7 @@ def take(session: str, pace: Pace) -> Lease | None:
         if holder is not None and holder.alive(pace):
             return None
         process = psutil.Process(os.getpid())
-        mine = Holder(uuid.uuid4().hex, socket.gethostname(), _machine(), process.pid, process.create_time(), _now())
+        mine = Holder(uuid.uuid4().hex, socket.gethostname(), _machine(), process.pid, process.create_time(), now())
         lease = Lease(session, last + 1, mine, pace)
         if _create(lease.folder, mine) or _owner(lease.folder) == mine.owner:
             return lease  # an object store may have created it and lost the answer, and refuse the second try
@@ -197,5 +197,6 @@ def _machine() -> str:
     return ""
 
 
-def _now() -> str:
+def now() -> str:
+    """The time now, UTC, ISO 8601; what leases and records tell."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -20,6 +20,11 @@ IMAGES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+def read_notebook(path: Path) -> Any:
+    """Read a notebook's file; it is closed whatever it holds."""
+    return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+
+
 def find_failure(path: Path) -> tuple[str, str]:
     """Find the cell of an executed notebook that raised, or that was running at the end.
 
@@ -28,7 +33,7 @@ def find_failure(path: Path) -> tuple[str, str]:
     The cell as ``In [3]: first line``, and the exception in one line (empty if none was raised).
     """
     started = ""
-    cells = _code(_read(path))
+    cells = _code(read_notebook(path))
     for number, cell in enumerate(cells, start=1):  # a kernel that died may not have told its own count any more
         lines = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("#")]
         name = f"In [{number}]: {lines[0] if lines else ''}"
@@ -52,7 +57,7 @@ def correct_notebook(path: Path, record: RunRecord) -> None:
     record
         What really happened.
     """
-    notebook = _read(path)
+    notebook = read_notebook(path)
     _drop_widgets(notebook)
     _link_pictures(notebook, record)
     notebook.metadata["multimap"] = {"status": record.status, "exit_code": record.exit_code, "run_id": record.run_id}
@@ -74,7 +79,7 @@ def correct_notebook(path: Path, record: RunRecord) -> None:
 def save_pictures(path: Path, folder: Path) -> int:
     """Write every picture of an executed notebook as a file ``cell-03-1.png``; returns how many there are."""
     count = 0
-    for number, cell in enumerate(_code(_read(path)), start=1):
+    for number, cell in enumerate(_code(read_notebook(path)), start=1):
         for place, (kind, content) in enumerate(_pictures(cell), start=1):
             folder.mkdir(exist_ok=True)
             data = content.encode() if kind == "image/svg+xml" else base64.b64decode(content)
@@ -145,7 +150,3 @@ def _banner(record: RunRecord) -> Any:
     if record.error:
         lines.append(f"`{record.error}`")
     return nbformat.v4.new_markdown_cell("\n\n".join(lines), metadata={"tags": [BANNER]})
-
-
-def _read(path: Path) -> Any:
-    return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)  # closes the file whatever it holds

@@ -12,7 +12,6 @@ import hashlib
 import json
 import posixpath
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -213,8 +212,3 @@ def hash_notebook(path: str | Path) -> str:
 def hash_recipe(recipe: Recipe) -> str:
     """The sha256 of everything in a recipe but its name, which changes no result."""
     return hashlib.sha256(canonical(recipe.model_dump(mode="json", exclude={"name"}))).hexdigest()
-
-
-def now() -> str:
-    """The time now, UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

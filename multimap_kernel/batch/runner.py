@@ -15,10 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from multimap_kernel.batch.attempt import Conditions, attempt
+from multimap_kernel.batch.lease import now
 from multimap_kernel.batch.mirror import is_local
 from multimap_kernel.batch.notebook import count_cells
 from multimap_kernel.batch.process import Limits
-from multimap_kernel.batch.records import NOTEBOOK, RunRecord, hash_notebook, hash_recipe, newest, now
+from multimap_kernel.batch.records import NOTEBOOK, RunRecord, hash_notebook, hash_recipe, newest
 from multimap_kernel.batch.selection import Only, has_work, plan_rows, recipe_of
 from multimap_kernel.batch.source import git_commit, image
 from multimap_kernel.batch.status import SETTLED, TRANSIENT, ExitCode, Status

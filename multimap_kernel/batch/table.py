@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
+from multimap_kernel.batch.notebook import read_notebook
 from multimap_kernel.io.files import read_text
 from multimap_kernel.schema import InputError, RecipeError
 
@@ -64,7 +64,7 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     InputError
         If there is no such notebook, or the cell is no Python.
     """
-    cells = [cell for cell in _read(notebook).cells if "parameters" in cell.metadata.get("tags", [])]
+    cells = [cell for cell in read_notebook(notebook).cells if "parameters" in cell.metadata.get("tags", [])]
     source = "\n".join(cell.source for cell in cells[:1])
     try:
         lines = ast.parse(source).body
@@ -202,7 +202,7 @@ def _unknown(name: str, known: Mapping[str, Parameter]) -> str:
 
 
 def _check_kernel(notebook: Path) -> None:
-    name = _read(notebook).metadata.get("kernelspec", {}).get("name", "")
+    name = read_notebook(notebook).metadata.get("kernelspec", {}).get("name", "")
     try:
         KernelSpecManager().get_kernel_spec(name)
     except NoSuchKernel:
@@ -210,7 +210,3 @@ def _check_kernel(notebook: Path) -> None:
             f"{notebook.name} asks for the Jupyter kernel {name!r}, which is not installed here; "
             "for multimap itself: python -m multimap_kernel.kernelspec install"
         ) from None
-
-
-def _read(notebook: Path) -> Any:
-    return nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4)
