@@ -69,8 +69,8 @@ def attempt(
 
     Returns
     -------
-    The record as it was written, or None if another process is at work on this session. A store that stays away is
-    told in the record, whose status then is ``storage-failed``.
+    The record as it was written, or None if another process is at work on this session. Of an attempt that lost its
+    session to another, ``preempted``, nothing is written; a store that stays away is told as ``storage-failed``.
     """
     try:
         lease = take(draft.folder, conditions.pace)

@@ -34,7 +34,7 @@ def compare_runs(before: list[RunRecord], after: list[RunRecord]) -> tuple[Diffe
     Parameters
     ----------
     before, after
-        Records of two runs, the last attempt of each session.
+        Records of two runs, one attempt of each session.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The rows of a running batch as a table that stays up to date: what needs a look comes first."""
+"""The rows of a running batch as a table that stays up to date: what runs and what needs a look comes first."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What is written down about a run: one ``run.json`` for each attempt, and the way back to all of them.
 
 ``<runs>/<run_id>/<session>/attempt-<n>/`` holds ``notebook.ipynb``, ``notebook.html``, ``run.json``, ``log.txt``,
-``lease.json`` and ``pictures/``; ``latest.json`` beside the attempts names the newest. Nothing that exists is written
-over by another attempt.
+``lease.json`` and ``pictures/``; ``latest.json`` beside the attempts names the newest that ended. An attempt writes
+into no other's folder, but for the ``run.json`` of one that still says ``running`` and whose process is gone.
 """
 
 from __future__ import annotations
@@ -111,7 +111,11 @@ class RunRecord:
         return cls(**{name: value for name, value in json.loads(content).items() if name in known})
 
     def same_work(self, other: RunRecord) -> bool:
-        """Whether both runs execute the same notebook, with the same parameters, recipe, inputs and code."""
+        """Whether both runs execute the same notebook with the same parameters and recipe, and plan the same keys.
+
+        Keys follow raw files, decisions and the versions of steps and libraries. Another ``code_version``, Git commit
+        or image alone is no other work.
+        """
         return all(
             getattr(self, name) == getattr(other, name)
             for name in ("parameters", "notebook_hash", "recipe_hash", "keys")

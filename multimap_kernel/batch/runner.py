@@ -65,7 +65,7 @@ def run_batch(
     """Execute a notebook once for each row of a table that has something to do.
 
     Each row gets ``<runs>/<run_id>/<session>/attempt-<n>/`` with ``notebook.ipynb``, ``notebook.html``, ``run.json``,
-    ``log.txt`` and ``pictures/``; nothing that exists is written over. The notebooks see ``MULTIMAP_BATCH=1`` and,
+    ``log.txt`` and ``pictures/``; an earlier attempt stays as it ended. The notebooks see ``MULTIMAP_BATCH=1`` and,
     when there is one, the address of the cluster that they share in ``MULTIMAP_SCHEDULER``. A row that another batch
     is at work on is left to it, and its record is waited for.
 
@@ -80,8 +80,8 @@ def run_batch(
     run_id
         Name of the run; the name of the notebook if none is given. The same name goes on with what is there.
     only
-        ``failed``, ``changed`` or ``all``; empty: everything that is not done with this notebook, recipe, input and
-        code, except what would only fail again (bad input, an excluded session).
+        ``failed``, ``changed`` or ``all``; empty: everything that is not done with this notebook, these parameters,
+        this recipe and the keys that it plans, except what would only fail again (bad input, an excluded session).
     jobs
         How many notebooks are executed at a time.
     runtime

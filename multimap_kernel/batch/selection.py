@@ -1,4 +1,4 @@
-"""Which rows of a table have something to do: what is done with this notebook, recipe, input and code is kept."""
+"""Which rows of a table have something to do: what is done with this notebook, recipe and planned keys is kept."""
 
 from __future__ import annotations
 
@@ -101,8 +101,9 @@ def has_work(draft: RunRecord, last: RunRecord | None, planned: Planned, only: O
     planned
         What the line would do.
     only
-        ``failed``: what was tried and is not done; ``changed``: what was tried with another notebook, recipe, input
-        or code; ``all``: everything; empty: whatever is not done, except what would only fail in the same way again.
+        ``failed``: what was tried and is not done, excluded or held; ``changed``: what was tried and was other work
+        (see `RunRecord.same_work`), or whose results are gone; ``all``: everything; empty: whatever is not done, except
+        what would only fail in the same way again.
     """
     if only == "all":
         return True

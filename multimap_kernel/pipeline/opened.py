@@ -43,7 +43,7 @@ class OpenedMaps:
 
 
 def open_maps(store: Store, session: str, recipe: str) -> OpenedMaps:
-    """Open the maps of a session, of ``group``, or of the first session that was run (``""``).
+    """Open the maps of a session, of ``group``, or of the first session by name that was run (``""``).
 
     Raises
     ------

@@ -30,7 +30,7 @@ def study_quality(root: str, study: str, recipe: str = "default") -> pd.DataFram
 
     Returns
     -------
-    One row per session (index ``session``), those that were excluded before they ever ran with NaN. Columns:
+    One row per session (index ``session``), those that were decided about and never ran with NaN. Columns:
     ``decision`` (accept, exclude, hold or empty) and ``reason``; ``corrections`` in force, such as ``shift 0.004``;
     ``verdict`` of the alignment, ``drift_ppm``,
     ``residual_ms`` (root mean square), ``missing_markers``, ``uncovered_volumes`` (without EEG);

@@ -180,7 +180,7 @@ def run(
 def run_step(name: str, bids: str, *, study: str, session: str, recipe: Recipe, runtime: Runtime) -> StepResult:
     """Run one step of one session; the steps that it reads must be committed.
 
-    This is what ``multimap step`` runs.
+    This is what ``multimap step`` runs for a session.
 
     Raises
     ------
