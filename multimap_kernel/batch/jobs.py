@@ -29,7 +29,7 @@ ROW_NAMES = ("MULTIMAP_ROW", "JOB_COMPLETION_INDEX", "CLOUD_RUN_TASK_INDEX")
 FINAL = (ExitCode.RAISED, ExitCode.BAD_INPUT, ExitCode.TIMED_OUT)
 PLACES = ("bids", "store")
 LONGEST_S = 7 * 24 * 3600  # that a task of Cloud Run may take; unasked, it is ended after ten minutes
-SPARE_S = 600
+SPARE_S = 600  # to start and to send home
 Json = dict[str, Any]
 
 
