@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,12 @@ from multimap_kernel.io import brainvision
 from multimap_kernel.io.bids import Session
 from multimap_kernel.io.eeg import read_eeg, read_events
 from multimap_kernel.io.files import localise, name, read_bytes
+from multimap_kernel.io.layout import EEG_ENDINGS
 from multimap_kernel.io.nifti import read_anatomy, read_bold, sidecar_beside
 from multimap_kernel.schema import InputError, sampling
+
+MAT_COMMENT = 116
+"""Bytes of free text at the start of a MAT file."""
 
 
 def adopt(
@@ -55,12 +61,14 @@ def adopt(
     Returns
     -------
     The study. Its ``eeg`` and ``func`` folders hold copies of the recordings, ``_eeg.json``, ``_channels.tsv``,
-    ``_bold.json`` and ``_events.tsv``; all appear together, or none does.
+    ``_bold.json`` and ``_events.tsv``. The first run of a subject, or of its session, appears whole in one rename. Of
+    another run the two recordings appear last. The same adoption again completes one that was killed, and changes
+    nothing of a whole one; what was killed leaves a folder ``.adopt-*`` in the study, which may be deleted.
 
     Raises
     ------
     InputError
-        If a label or a file cannot be used, or the session is there already. Nothing is written then.
+        If a label or a file cannot be used, or another file has one of the names. Nothing is written then.
     """
     labels = {"subject": subject, "session": session, "task": task, "run": run}
     for entity, label in labels.items():
@@ -73,7 +81,8 @@ def adopt(
     study = Path(out)
     study.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=study, prefix=".adopt-") as folder:
-        staging = Path(folder)
+        staging = Path(folder) / "new"  # with the rights of any folder
+        staging.mkdir()
         _write_eeg(staging, wanted, eeg, recording)
         _write_bold(staging, wanted, bold, volumes)
         if known is not None:
@@ -81,7 +90,9 @@ def adopt(
         if image is not None:
             stem = f"sub-{subject}_ses-{session}" if session else f"sub-{subject}"
             _copy(anatomy, staging / "anat" / f"{stem}_T1w{_ending(anatomy)}")
-        _publish(staging, study, study / f"sub-{subject}" / (f"ses-{session}" if session else ""))
+        target = study / f"sub-{subject}" / (f"ses-{session}" if session else "")
+        _refuse_others(staging, target, {"T1w": anatomy, "events": events, "bold": bold, "eeg": eeg, "channels": eeg})
+        _publish(staging, target)
     _describe(study, wanted)
     return study
 
@@ -94,6 +105,8 @@ def _write_eeg(staging: Path, session: Session, eeg: str, ds: xr.Dataset) -> Non
         _copy_brainvision(eeg, stem)
     elif ending == ".set":
         copyfile_eeglab(str(localise(eeg)), f"{stem}.set")  # it sets the name of the .fdt anew
+        if Path(f"{stem}.fdt").exists():
+            _untimed(Path(f"{stem}.set"))
     else:
         _copy(eeg, Path(f"{stem}{ending}"))
     types = ds["channel_type"].values
@@ -129,23 +142,56 @@ def _copy_brainvision(eeg: str, stem: Path) -> None:
     _copy(header.data, Path(f"{stem}.eeg"))
 
 
+def _untimed(written: Path) -> None:
+    """Take the time of writing out of a MAT file's first line, a comment: the same input gives the same bytes."""
+    with written.open("r+b") as file:
+        file.write(b"MATLAB 5.0 MAT-file, laid out by multimap adopt".ljust(MAT_COMMENT))
+
+
 def _write_bold(staging: Path, session: Session, bold: str, ds: xr.Dataset) -> None:
     _copy(bold, staging / "func" / f"{session.label}_bold{_ending(bold)}")
     facts = {**sidecar_beside(bold), "TaskName": session.task, "RepetitionTime": ds.attrs["repetition_time"]}
     _write_json(staging / "func" / f"{session.label}_bold.json", facts)
 
 
-def _publish(staging: Path, study: Path, target: Path) -> None:
-    files = sorted(path for path in staging.rglob("*") if path.is_file())
-    moves = [(path, target / path.relative_to(staging)) for path in files]
-    # another run of the subject may have brought the same anatomical image
-    moves = [(path, new) for path, new in moves if not (new.parent.name == "anat" and new.exists())]
-    there = [str(new.relative_to(study)) for _, new in moves if new.exists()]
-    if there:
-        raise InputError(f"{study} must not hold this session yet, found {there}; give another run or session label")
-    for path, new in moves:
-        new.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(new)
+def _refuse_others(staging: Path, target: Path, sources: Mapping[str, str]) -> None:
+    """Refuse where the study has other content under a new file's name, or the same thing with another ending."""
+    new = {target / path.relative_to(staging): path for path in _files(staging)}
+    for place, path in new.items():
+        stem = place.name.partition(".")[0]
+        others = [there for there in sorted(place.parent.glob(f"{stem}.*")) if there not in new]
+        others = [there for there in others if there.suffix not in (".json", ".tsv")]
+        if place.exists() and not filecmp.cmp(place, path, shallow=False):
+            others.insert(0, place)
+        if others:
+            kind = stem.rpartition("_")[2]
+            again = (
+                "leave it out, and the study keeps its own" if kind == "T1w" else "give another run or session label"
+            )
+            raise InputError(
+                f"{sources[kind]} must be the same as {others[0]}, which is there already, found another file; {again}"
+            )
+
+
+def _publish(staging: Path, target: Path) -> None:
+    """Move the new files to their places."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        staging.replace(target)  # whole
+    except OSError:  # the subject, or its session, has other runs
+        for path in sorted(_files(staging), key=_is_recording):
+            new = target / path.relative_to(staging)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(new)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether a study has a session by this file."""
+    return path.name.endswith(tuple(f"_eeg{ending}" for ending in EEG_ENDINGS)) or "_bold.nii" in path.name
 
 
 def _describe(study: Path, session: Session) -> None:

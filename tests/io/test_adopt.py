@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import mne_bids
 import nibabel as nib
@@ -64,12 +65,22 @@ def test_adopt__mne_bids_reads_it(loose, tmp_path):
     assert described["DatasetType"] == "raw"
 
 
-def test_adopt__second_run_joins_and_the_same_is_refused(loose, tmp_path):
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_adopt__second_run_joins_and_another_of_the_same_name_is_refused(loose, tmp_path):
     study = adopt_all(loose, tmp_path / "study", run="1")
-    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"must not hold this session yet, found .*run-1_eeg"):
+    before = contents(study)
+    adopt_all(loose, study, run="1")  # the same again
+    assert before == contents(study)
+    write_image(loose / "epi.nii.gz", np.ones((4, 5, 6, 10), "i2"))
+    with pytest.raises(InputError, match=r"epi\.nii\.gz must be the same as .*run-1_bold\.nii\.gz.* give another run"):
         adopt_all(loose, study, run="1")
-    assert before == {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    write_image(loose / "epi.nii", np.ones((4, 5, 6, 10), "i2"))
+    with pytest.raises(InputError, match=r"epi\.nii must be the same as .*run-1_bold\.nii\.gz"):
+        adopt(str(loose / "rec0007.vhdr"), str(loose / "epi.nii"), subject="01", task="rest", run="1", out=study)
+    assert before == contents(study)
     adopt_all(loose, study, run="2")
     adopt_all(loose, study, subject="02")
     assert [session.label for session in find_sessions(str(study))] == [
@@ -78,6 +89,51 @@ def test_adopt__second_run_joins_and_the_same_is_refused(loose, tmp_path):
         "sub-02_task-rest",
     ]
     assert (study / "participants.tsv").read_text().split() == ["participant_id", "sub-01", "sub-02"]
+
+
+def test_adopt__another_anatomy_is_refused_and_the_same_is_shared(loose, tmp_path):
+    study = adopt_all(loose, tmp_path / "study", run="1")
+    write_image(loose / "t1b.nii", np.ones((5, 5, 5), "f4"))
+    before = contents(study)
+    with pytest.raises(InputError, match=r"t1b\.nii must be the same as .*sub-01_T1w\.nii, .* leave it out"):
+        adopt_all(loose, study, run="2", anatomy=str(loose / "t1b.nii"))
+    assert before == contents(study)
+    adopt_all(loose, study, run="2")
+    assert [session.anatomy for session in find_sessions(str(study))] == [
+        str(study / "sub-01" / "anat" / "sub-01_T1w.nii")
+    ] * 2
+
+
+@pytest.mark.parametrize(("first_run", "moves"), [(True, 1), (False, 8)])  # the folder, then seven files
+def test_adopt__killed_at_any_move_is_completed_by_the_same_again(loose, tmp_path, monkeypatch, first_run, moves):
+    def adopted(study):
+        return adopt(
+            str(loose / "rec0007.vhdr"), str(loose / "epi.nii.gz"), subject="01", task="rest", run="2", out=study
+        )
+
+    def prepared(study):
+        return study if first_run else adopt_all(loose, study, run="1")
+
+    whole = {path.relative_to(tmp_path / "whole") for path in contents(adopted(prepared(tmp_path / "whole")))}
+    really = Path.replace
+    for kept in range(moves):
+        study, done = prepared(tmp_path / f"killed{kept}"), []
+
+        def breaking(path, target, done=done, kept=kept):
+            if len(done) == kept:
+                raise KeyboardInterrupt
+            done.append(path)
+            return really(path, target)
+
+        monkeypatch.setattr(Path, "replace", breaking)
+        with pytest.raises(KeyboardInterrupt):
+            adopted(study)
+        monkeypatch.setattr(Path, "replace", really)
+        there = find_sessions(str(study)) if (study / "sub-01").exists() else ()
+        assert "sub-01_task-rest_run-2" not in [session.label for session in there if not session.problems]
+        adopted(study)
+        assert {path.relative_to(study) for path in contents(study)} == whole
+        assert all(not session.problems for session in find_sessions(str(study)))
 
 
 def test_adopt__renamed_triplet_is_repaired_in_the_copy(loose, tmp_path):
@@ -98,6 +154,9 @@ def test_adopt__other_formats(shared_data, loose, tmp_path, file):
     copied, original = read_eeg(session.eeg), read_eeg(str(raw))
     np.testing.assert_array_equal(copied["count"].values, original["count"].values)
     np.testing.assert_array_equal(copied["marker_onset"], original["marker_onset"])
+    before = contents(study)
+    adopt(str(raw), str(loose / "epi.nii.gz"), subject="01", task="rest", out=study)  # the same again
+    assert before == contents(study)
 
 
 @pytest.mark.parametrize(
