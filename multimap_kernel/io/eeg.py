@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from multimap_kernel.io import brainvision
 from multimap_kernel.io.electrodes import channel_types, channels_table, coordinate_system, positions
-from multimap_kernel.io.files import exists, identity, localise, name, read_table, sibling
+from multimap_kernel.io.files import exists, identity, localise, name, numbered_rows, sibling
 from multimap_kernel.schema import WORLD, InputError, annotate, regular_time, require
 
 READERS: dict[str, Callable[..., mne.io.BaseRaw]] = {
@@ -186,14 +186,13 @@ def read_events(path: str, *, scan_s: float | None = None) -> xr.Dataset:
     Raises
     ------
     InputError
-        If a column is missing, an onset is no number, or no row names a condition.
+        If a column is missing, an onset is no finite number, a duration is none or negative, or no row names a
+        condition.
     """
-    rows = read_table(path, "onset", "duration")
-    try:
-        onsets = np.array([float(row["onset"]) for row in rows])
-        durations = np.array([0.0 if row["duration"] == "n/a" else float(row["duration"]) for row in rows])
-    except ValueError as fault:
-        raise InputError(f"{path} must hold numbers of seconds in onset and duration, found: {fault}") from fault
+    numbered = numbered_rows(path, "onset", "duration")
+    rows = [row for _, row in numbered]
+    onsets = np.array([_onset(row["onset"], path, line) for line, row in numbered])
+    durations = np.array([_duration(row["duration"], path, line) for line, row in numbered])
     named = [next((row[key] for key in ("trial_type", "value") if row.get(key, "n/a") != "n/a"), "") for row in rows]
     conditions = np.array(named, dtype=str)
     if rows and not any(named):
@@ -205,6 +204,8 @@ def read_events(path: str, *, scan_s: float | None = None) -> xr.Dataset:
         listed = ", ".join(f"{c} at {t:g} s" for c, t in zip(conditions[late], onsets[late], strict=True))
         told.append(f"{name(path)}: events after the end of the run at {scan_s:g} s are left out: {listed}")
         keep &= ~late
+    if not keep.any():
+        told.append(f"{name(path)} gives no event of this run: it is taken as one without events")
     order = np.flatnonzero(keep)[np.argsort(onsets[keep], kind="stable")]
     ds = xr.Dataset(
         {
@@ -214,6 +215,33 @@ def read_events(path: str, *, scan_s: float | None = None) -> xr.Dataset:
         },
     )
     return ds.map(annotate).assign_attrs(warnings=told)
+
+
+def _onset(text: str, path: str, line: int) -> float:
+    value = _number(text)
+    if not np.isfinite(value):
+        raise InputError(
+            f"{path} must have a finite number of seconds as onset in line {line}, found {text!r}; correct it, or "
+            "delete the line"
+        )
+    return value
+
+
+def _duration(text: str, path: str, line: int) -> float:
+    value = 0.0 if text == "n/a" else _number(text)
+    if not (np.isfinite(value) and value >= 0):
+        raise InputError(
+            f"{path} must have a finite number of seconds, 0 or more, as duration in line {line}, found {text!r}; "
+            "correct it, or write n/a for an event without one"
+        )
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def _inside(path: str, recording: _Recording) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -98,13 +98,24 @@ def read_table(url: str, *columns: str) -> list[dict[str, str]]:
     InputError
         If one of ``columns`` is missing.
     """
+    return [row for _, row in numbered_rows(url, *columns)]
+
+
+def numbered_rows(url: str, *columns: str) -> list[tuple[int, dict[str, str]]]:
+    """Rows as `read_table` gives them, each with its line in the file, counted from 1.
+
+    Raises
+    ------
+    InputError
+        If one of ``columns`` is missing.
+    """
     reader = csv.DictReader(read_text(url).splitlines(), delimiter="\t", restval="n/a")
     found = [str(field).strip() for field in reader.fieldnames or ()]
     reader.fieldnames = found
     missing = [column for column in columns if column not in found]
     if missing:
         raise InputError(f"{url} must have the columns {list(columns)}, found {found}; separate columns by tabs")
-    return [{key: (row[key] or "n/a").strip() for key in found} for row in reader]
+    return [(reader.line_num, {key: (row[key] or "n/a").strip() for key in found}) for row in reader]
 
 
 def read_values(url: str, dtype: np.dtype[Any], count: int, offset: int) -> np.ndarray:

@@ -50,7 +50,10 @@ def ingest(inputs: Inputs) -> Product:
     groups = {"bold": bold, "eeg": add_overview(eeg)}
     if session.events:
         scan_s = bold.sizes["time"] * float(bold.attrs["repetition_time"])
-        groups["event"] = read_events(session.events, scan_s=scan_s)
+        events = read_events(session.events, scan_s=scan_s)
+        bold.attrs["warnings"] = [*bold.attrs["warnings"], *events.attrs["warnings"]]
+        if events.sizes["event"]:
+            groups["event"] = events
     return Product(groups)
 
 
@@ -247,7 +250,7 @@ def anatomy_files(session: Session) -> Iterator[str]:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("ingest", ingest, recipe=("ingest",), version=2, libraries=("numpy", "mne", "nibabel"), files=raw_files),
+    Step("ingest", ingest, recipe=("ingest",), version=3, libraries=("numpy", "mne", "nibabel"), files=raw_files),
     Step("align", align, ("ingest",), ("align",), version=2),
     Step(
         "realign",

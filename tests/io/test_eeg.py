@@ -248,8 +248,7 @@ def test_read_events__late_ones_are_listed(tmp_path):
     ("rows", "columns", "message"),
     [
         (["1\tface"], "onset\ttrial_type", r"must have the columns \['onset', 'duration'\]"),
-        (["soon\t1\tface\t1"], "onset\tduration\ttrial_type\tvalue", "must hold numbers of seconds"),
-        (["1\t1\tn/a\tn/a"], "onset\tduration\ttrial_type\tvalue", "must name a condition .* n/a in all 1 rows"),
+        (["1\t1\tn/a"], "onset\tduration\ttrial_type", "must name a condition .* n/a in all 1 rows"),
     ],
 )
 def test_read_events__refuses(tmp_path, rows, columns, message):
@@ -257,8 +256,32 @@ def test_read_events__refuses(tmp_path, rows, columns, message):
         read_events(table(tmp_path, *rows, columns=columns))
 
 
-def test_read_events__empty_table(tmp_path):
-    assert read_events(table(tmp_path)).sizes == {"event": 0}
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("soon\t1\tface\t1", "seconds as onset in line 4, found 'soon'; correct it, or delete the line"),
+        ("nan\t1\tface\t1", "onset in line 4, found 'nan'"),
+        ("n/a\t1\tface\t1", "onset in line 4, found 'n/a'"),
+        ("-inf\t1\tface\t1", "onset in line 4, found '-inf'"),
+        ("1\t-1\tface\t1", "seconds, 0 or more, as duration in line 4, found '-1'; correct it, or write n/a"),
+        ("1\tinf\tface\t1", "duration in line 4, found 'inf'"),
+        ("1\tnan\tface\t1", "duration in line 4, found 'nan'"),
+    ],
+)
+def test_read_events__bad_numbers_are_named_with_their_line(tmp_path, row, message):
+    with pytest.raises(InputError, match=rf"events\.tsv must have a finite number of .*{message}"):
+        read_events(table(tmp_path, "-1\t1\tface\t1", "", row))  # an onset before the run is BIDS
+
+
+def test_read_events__a_table_without_events_says_so(tmp_path):
+    ds = read_events(table(tmp_path))
+    assert ds.sizes == {"event": 0}
+    assert ds.attrs["warnings"] == ["events.tsv gives no event of this run: it is taken as one without events"]
+    late = read_events(table(tmp_path, "30\t1\tface\t1"), scan_s=20.0)
+    assert [text.split(":")[0] for text in late.attrs["warnings"]] == [
+        "events.tsv",
+        "events.tsv gives no event of this run",
+    ]
 
 
 def test_read_eeg__raw_files_stay_as_they_are(tmp_path, shared_data):

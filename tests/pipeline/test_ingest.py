@@ -1,4 +1,4 @@
-"""The key of ingest follows every file that ingest opens, whatever its name and wherever it lies."""
+"""What ingest gives, and that its key follows every file that it opens, whatever its name and wherever it lies."""
 
 import shutil
 import sys
@@ -68,3 +68,14 @@ def test_key__an_inherited_sidecar_changes_it(tmp_path):
     before = key_of(ingest, find_sessions(str(study))[0], mm.Recipe(), {}, (), store)
     (study / "task-x_bold.json").write_text('{"RepetitionTime": 2.0, "SliceTiming": [0, 0.5, 1, 1.5, 0.3, 0.8]}')
     assert key_of(ingest, find_sessions(str(study))[0], mm.Recipe(), {}, (), store) != before
+
+
+def test_ingest__a_table_without_events_makes_a_session_without_events(tmp_path):
+    study = write_session(tmp_path / "bids")
+    table = study / "sub-01" / "func" / "sub-01_task-x_events.tsv"
+    table.write_text("onset\tduration\ttrial_type\n")
+    groups = STEPS[0].run(Inputs(find_sessions(str(study))[0], {"ingest": mm.Recipe().ingest})).datasets
+    assert sorted(groups) == ["bold", "eeg"]
+    assert groups["bold"].attrs["warnings"] == [
+        f"{table.name} gives no event of this run: it is taken as one without events"
+    ]
