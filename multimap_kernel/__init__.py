@@ -23,7 +23,7 @@ _HOME = {
     "read_anatomy": "io.nifti",
     "read_eeg": "io.eeg",
     "to_volts": "io.eeg",
-    "read_events": "io.eeg",
+    "read_events": "io.events",
     "load_template": "io.templates",
     # the line
     "estimate_alignment": "align",

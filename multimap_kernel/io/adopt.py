@@ -18,7 +18,8 @@ from mne_bids.copyfiles import copyfile_eeglab
 
 from multimap_kernel.io import brainvision
 from multimap_kernel.io.bids import Session
-from multimap_kernel.io.eeg import read_eeg, read_events
+from multimap_kernel.io.eeg import read_eeg
+from multimap_kernel.io.events import read_events
 from multimap_kernel.io.files import localise, name, read_bytes
 from multimap_kernel.io.layout import EEG_ENDINGS
 from multimap_kernel.io.nifti import read_anatomy, read_bold, sidecar_beside

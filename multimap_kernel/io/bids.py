@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from multimap_kernel.io.eeg import read_eeg, read_events
+from multimap_kernel.io.eeg import read_eeg
+from multimap_kernel.io.events import read_events
 from multimap_kernel.io.files import exists, name, read_json, read_table
 from multimap_kernel.io.header import read_header
 from multimap_kernel.io.inflate import inflate, looks_whole

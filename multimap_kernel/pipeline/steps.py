@@ -22,7 +22,8 @@ from multimap_kernel.fusion.patterns import pattern_map
 from multimap_kernel.fusion.regions import regions
 from multimap_kernel.fusion.ridge import fit
 from multimap_kernel.io.bids import Session
-from multimap_kernel.io.eeg import read_eeg, read_events, recording_files, to_volts
+from multimap_kernel.io.eeg import read_eeg, recording_files, to_volts
+from multimap_kernel.io.events import read_events
 from multimap_kernel.io.nifti import check_values, read_anatomy, read_bold
 from multimap_kernel.io.pyramid import add_overview
 from multimap_kernel.io.store import Product
