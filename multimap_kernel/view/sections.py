@@ -152,8 +152,8 @@ def _drawable(sensors: xr.Dataset) -> bool:
 
 
 _TEXTS = {
-    "activation": "Modality BOLD is measured; modality EEG is BOLD as predicted from EEG alone, out of fold; modality "
-    "JOINT is what that prediction explains beyond the design (delta R²).",
+    "activation": "bold: measured. eeg: BOLD as predicted from EEG alone, out of fold. joint: what that prediction "
+    "explains beyond the design (delta R²).",
     "evoked": "Mean EEG after the events of each condition, one line per channel; the mean before the event is 0.",
     "pattern": "What the EEG does when the BOLD that is predicted from it rises, in the region that it goes with most; "
     "no weights of the model.",
