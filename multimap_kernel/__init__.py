@@ -64,6 +64,7 @@ _HOME = {
     "show": "share.links",
     "PickedTime": "view.picked",
     "map_layers": "view.layers",
+    "left_out": "view.drawable",
     "alignment_figure": "view.figures",
     "motion_figure": "view.figures",
     "figure_png": "view.figures",
