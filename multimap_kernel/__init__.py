@@ -18,7 +18,7 @@ _HOME = {
     "describe": "simulate",
     "adopt": "io.adopt",
     "find_sessions": "io.bids",
-    "check_session": "io.bids",
+    "check_session": "io.check",
     "read_bold": "io.nifti",
     "read_anatomy": "io.nifti",
     "read_eeg": "io.eeg",

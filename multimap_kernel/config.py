@@ -33,9 +33,9 @@ class Ingest(_Part):
 
 
 class Align(_Part):
-    """How markers are matched to volumes."""
+    """How markers are matched to volumes; where several labels repeat with them, one must be named."""
 
-    marker: str = Field("", description="label of the volume marker; empty: the most periodic one")
+    marker: str = Field("", description="label of the volume marker; empty: the one that repeats with the volumes")
 
 
 class Realign(_Part):

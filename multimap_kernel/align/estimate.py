@@ -8,21 +8,25 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from multimap_kernel.schema import Alignment, InputError, SchemaError, require, sampling
+from multimap_kernel.schema import (
+    CONCENTRATION,
+    LEAST_MARKERS,
+    Alignment,
+    InputError,
+    SchemaError,
+    may_mark_volumes,
+    mean_phase,
+    require,
+    sampling,
+)
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float, float, float]
 
-_NEVER_VOLUMES = ("sync on", "syncstatus", "new segment")
-"""Parts of labels that the amplifier writes by itself; its 2 s sync pulse looks like volumes where TR is 2 s."""
-_CONCENTRATION = 0.8
-"""Least length of the mean phase vector at the repetition time; slice markers and other periods give about 0."""
 _UNEXPLAINED = 0.05
 """Largest share of volumes without marker, and of markers without volume, that is still repaired."""
 _DUMMIES = 10
 """More markers than that before the first volume are no dummies but another, unknown fault."""
-_LEAST_MARKERS = 5
-"""Fewer markers show no period."""
 _TOLERANCE_S = 0.002
 """A marker this near the model belongs to its volume, also when all others are nearer."""
 
@@ -142,11 +146,11 @@ def _choose(eeg: xr.Dataset, repetition_time: float, volumes: int, quantum: floa
     if marker:
         names = [name for name in known if name == marker.strip()]
     else:
-        names = [name for name in known if not any(part in name.casefold() for part in _NEVER_VOLUMES)]
+        names = [name for name in known if may_mark_volumes(name)]
     found = [
         _on_grid(name, np.sort(onset[label == name]), repetition_time, quantum)
         for name in names
-        if known[name] >= _LEAST_MARKERS
+        if known[name] >= LEAST_MARKERS
     ]
     trains = [train for train in found if train and (marker or len(train.row) > 0.8 * train.span)]
     if not trains:
@@ -170,8 +174,8 @@ def _choose(eeg: xr.Dataset, repetition_time: float, volumes: int, quantum: floa
 
 def _on_grid(name: str, onset: Floats, repetition_time: float, quantum: float) -> _Train | None:
     """Give each marker the volume that its phase tells; None where the label has another period."""
-    phase = np.exp(2j * np.pi * onset / repetition_time).mean()
-    if abs(phase) < _CONCENTRATION:
+    phase = mean_phase(onset, repetition_time)
+    if abs(phase) < CONCENTRATION:
         return None
     origin = float(np.angle(phase)) / (2 * np.pi) * repetition_time
     index = np.rint((onset - origin) / repetition_time).astype(np.int64)

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from multimap_kernel.config import Recipe
 from multimap_kernel.console.screen import OUT
-from multimap_kernel.io.bids import WARNING, check_session, find_sessions
+from multimap_kernel.io.bids import find_sessions
+from multimap_kernel.io.check import WARNING, check_session
 from multimap_kernel.schema import InputError
 from multimap_kernel.simulate import simulate_session
 
@@ -32,7 +33,7 @@ def check(bids: str, recipe: Recipe) -> int:
     table = Table("session", "EEG", "BOLD", "events", "T1w", "what is missing", title=f"{bids}", title_justify="left")
     bad = 0
     for session in find_sessions(bids, pairs=recipe.ingest.pairs):
-        problems = session.problems or check_session(session)
+        problems = check_session(session, marker=recipe.align.marker)
         bad += any(not text.startswith(WARNING) for text in problems)
         parts = (session.eeg, session.bold, session.events, session.anatomy)
         have = ["[green]yes[/green]" if part else "no" for part in parts]

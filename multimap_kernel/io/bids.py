@@ -11,31 +11,17 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import xarray as xr
-
-from multimap_kernel.io.eeg import read_eeg
-from multimap_kernel.io.events import read_events
-from multimap_kernel.io.files import exists, name, read_json, read_table
-from multimap_kernel.io.header import read_header
-from multimap_kernel.io.inflate import inflate, looks_whole
+from multimap_kernel.io.files import exists, numbered_rows, read_json
 from multimap_kernel.io.layout import IMAGE_ENDINGS, File, acquisition_times, applicable, list_files, modality
-from multimap_kernel.io.nifti import read_anatomy, read_bold
-from multimap_kernel.schema import InputError, sampling
+from multimap_kernel.schema import InputError
 from multimap_kernel.schema.values import Value
 
 NEAR_S = 1800.0
 """Two runs that began within this time may be one: evidence that is told, never used."""
-
-WARNING = "Warning: "
-"""How a sentence begins that does not keep the session from being used."""
-NO_VOLUME = ("New Segment", "boundary", "BAD boundary", "EDGE boundary")
-RAW_HZ = 2000.0
-"""Below this sampling frequency, the gradient artifact cannot be taken out of a raw recording."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +89,8 @@ def find_sessions(study: str, *, pairs: str = "") -> tuple[Session, ...]:
     Raises
     ------
     InputError
-        If the study has no ``sub-*`` folder, or ``pairs`` is not a table of two files per row.
+        If the study has no ``sub-*`` folder, or ``pairs`` is not a table of an EEG and a BOLD file per row, each BOLD
+        run once.
     """
     files = list_files(study)
     named = _named_pairs(study, pairs, files) if pairs else []
@@ -187,11 +174,23 @@ def _anatomy(files: list[File], session: Session) -> str:
 def _named_pairs(study: str, pairs: str, files: list[File]) -> list[tuple[File, File]]:
     url = pairs if exists(pairs) else posixpath.join(study, pairs)
     known = {file.place: file for file in files}
-    found = []
-    for row in read_table(url, "eeg", "bold"):
+    found, lines = [], dict[str, int]()
+    for line, row in numbered_rows(url, "eeg", "bold"):
         missing = [row[kind] for kind in ("eeg", "bold") if row[kind] not in known]
         if missing:
             raise InputError(f"{url} must name files of the study, found no {missing}; paths start with sub-")
+        for kind, column in enumerate(("eeg", "bold")):
+            if modality(known[row[column]]) != kind:
+                wanted = "func/*_bold.nii.gz" if kind else "eeg/*_eeg.vhdr, .edf, .bdf or .set"
+                raise InputError(
+                    f"{url} must name {wanted} as {column} in line {line}, found {row[column]}; "
+                    "are the columns swapped?"
+                )
+        if (before := lines.setdefault(row["bold"], line)) != line:
+            raise InputError(
+                f"{url} must name each BOLD run once, found {row['bold']} in lines {before} and {line}; "
+                "delete one of them"
+            )
         found.append((known[row["eeg"]], known[row["bold"]]))
     return found
 
@@ -231,88 +230,3 @@ def _unique(sessions: list[Session]) -> list[Session]:
         else session
         for session in sessions
     ]
-
-
-def check_session(session: Session) -> tuple[str, ...]:
-    """Look at the headers of a session before anything is computed.
-
-    Parameters
-    ----------
-    session
-        One of `find_sessions`.
-
-    Returns
-    -------
-    Sentences that name the file: first its ``problems``, then what its headers show: files that are missing or cut,
-    an unknown repetition time, markers that are missing or do not repeat with the volumes, an EEG shorter than the
-    scan, events after its end. Those that begin with `WARNING` do not keep the session from being used. No data are
-    read, but for a ``.nii.gz`` whose stated length is wrong (it is inflated to see) and the status channel of a BDF.
-    """
-    found = list(session.problems)
-    bold = _try(found, session.bold, lambda: read_bold(session.bold, sidecar=session.sidecar))
-    if bold is not None:
-        _try(found, session.bold, lambda: _whole(session.bold))
-    eeg = _try(found, session.eeg, lambda: read_eeg(session.eeg, electrodes=session.electrodes))
-    _try(found, session.anatomy, lambda: read_anatomy(session.anatomy))
-    scan_s = None if bold is None else bold.sizes["time"] * float(bold.attrs["repetition_time"])
-    _try(found, session.events, lambda: read_events(session.events, scan_s=scan_s))
-    if eeg is not None:
-        found += _compare(name(session.eeg), eeg, bold)
-    return tuple(found)
-
-
-def _try(found: list[str], url: str, read: Callable[[], xr.Dataset | None]) -> xr.Dataset | None:
-    if not url:
-        return None
-    try:
-        ds = read()
-    except InputError as fault:
-        found.append(f"{fault}.")
-        return None
-    if ds is not None:
-        found.extend(f"{WARNING}{text}." for text in ds.attrs.get("warnings", ()))
-    return ds
-
-
-def _whole(url: str) -> None:
-    header = read_header(url)
-    if header.compressed and not looks_whole(url, header.length):
-        inflate(url, None, header.length)
-
-
-def _compare(file: str, eeg: xr.Dataset, bold: xr.Dataset | None) -> list[str]:
-    _, frequency, samples = sampling(eeg)
-    onsets, labels = eeg["marker_onset"].values, eeg["marker_label"].values
-    told = []
-    if frequency < RAW_HZ:
-        told.append(
-            f"{WARNING}{file} is sampled at {frequency:g} Hz; a raw recording from the scanner needs {RAW_HZ:g} Hz "
-            "or more, so it must have been cleaned before."
-        )
-    if not np.isin(labels, NO_VOLUME, invert=True).any():
-        return [*told, f"{file} must hold the markers of the volumes, found none; export them with the recording."]
-    if bold is None:
-        return told
-    seconds, volumes = float(bold.attrs["repetition_time"]), bold.sizes["time"]
-    if samples / frequency < volumes * seconds:
-        told.append(
-            f"{WARNING}{file} lasts {samples / frequency:.1f} s, the scan {volumes * seconds:.1f} s; "
-            "volumes after its end will have no EEG."
-        )
-    periodic = {
-        label: np.count_nonzero(labels == label)
-        for label in np.unique(labels)
-        if _repeats(onsets[labels == label], seconds)
-    }
-    if not periodic:
-        told.append(
-            f"{WARNING}no marker of {file} repeats every {seconds:g} s; found {sorted(map(str, np.unique(labels)))}."
-        )
-    elif volumes not in periodic.values():
-        counts = ", ".join(f"{count} of {label}" for label, count in periodic.items())
-        told.append(f"{WARNING}{file} has {counts} for {volumes} volumes.")
-    return told
-
-
-def _repeats(onsets: np.ndarray, seconds: float) -> bool:
-    return onsets.size > 1 and abs(float(np.median(np.diff(np.sort(onsets)))) - seconds) < 0.01 * seconds

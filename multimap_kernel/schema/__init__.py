@@ -22,11 +22,14 @@ from multimap_kernel.schema.errors import (
     SchemaError,
     StorageError,
 )
+from multimap_kernel.schema.markers import CONCENTRATION, LEAST_MARKERS, may_mark_volumes, mean_phase
 from multimap_kernel.schema.values import Alignment, Decision, Evaluation, Fit, JointFit, RunFolder, Score, Value
 from multimap_kernel.schema.variables import VARIABLES, Variable, annotate, require
 
 __all__ = [
+    "CONCENTRATION",
     "INDEX",
+    "LEAST_MARKERS",
     "VARIABLES",
     "WORLD",
     "Alignment",
@@ -51,6 +54,8 @@ __all__ = [
     "affine_coordinate",
     "affine_matrix",
     "annotate",
+    "may_mark_volumes",
+    "mean_phase",
     "regular_time",
     "require",
     "sampling",

@@ -12,7 +12,8 @@ import xarray as xr
 from recordings import write_brainvision, write_image
 
 from multimap_kernel.io.adopt import adopt
-from multimap_kernel.io.bids import check_session, find_sessions
+from multimap_kernel.io.bids import find_sessions
+from multimap_kernel.io.check import check_session
 from multimap_kernel.io.eeg import read_eeg
 from multimap_kernel.schema import InputError
 

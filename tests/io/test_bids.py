@@ -1,16 +1,15 @@
-"""Which recordings belong together, and what is missing, before anything is computed."""
+"""Which recordings of a study belong together."""
 
 import json
-import re
 import shutil
 
 import fsspec
 import numpy as np
 import pytest
-from lazy import max_computes
-from recordings import write_brainvision, write_image, write_session
+from recordings import write_image, write_session
 
-from multimap_kernel.io.bids import WARNING, Session, check_session, find_sessions
+from multimap_kernel.io.bids import Session, find_sessions
+from multimap_kernel.io.check import check_session
 from multimap_kernel.schema import InputError
 
 
@@ -120,6 +119,24 @@ def test_find_sessions__refuses_wrong_pairs(tmp_path):
         find_sessions(str(tmp_path), pairs="pairs.tsv")
 
 
+EEG, BOLD = "sub-01/eeg/sub-01_task-x_eeg.vhdr", "sub-01/func/sub-01_task-x_bold.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([(EEG, BOLD), (BOLD, EEG)], rf"_eeg\.vhdr, .* as eeg in line 3, found {BOLD}; are the columns swapped\?"),
+        ([(EEG, "sub-01/func/sub-01_task-x_events.tsv")], r"bold\.nii\.gz as bold in line 2, found sub-01/func/.*tsv"),
+        ([(EEG, BOLD), (EEG, BOLD)], rf"each BOLD run once, found {BOLD} in lines 2 and 3; delete one of them"),
+    ],
+)
+def test_find_sessions__wrong_rows_of_pairs_are_named(tmp_path, rows, message):
+    write_session(tmp_path)
+    (tmp_path / "pairs.tsv").write_text("\n".join("\t".join(row) for row in [("eeg", "bold"), *rows]) + "\n")
+    with pytest.raises(InputError, match=rf"pairs\.tsv must name .*{message}"):
+        find_sessions(str(tmp_path), pairs="pairs.tsv")
+
+
 def test_find_sessions__remote_study(tmp_path):
     write_session(tmp_path)
     fsspec.filesystem("memory").put(str(tmp_path), "/faraway", recursive=True)
@@ -132,65 +149,3 @@ def test_find_sessions__remote_study(tmp_path):
 def test_session__survives_json():
     session = Session("01", task="x", sidecar={"SliceTiming": [0, 1]}, problems=("a.", "b."))
     assert Session.from_json(json.loads(json.dumps(session.to_json()))) == session
-
-
-def checked(study):
-    (session,) = find_sessions(str(study))
-    return check_session(session)
-
-
-def test_check_session__whole_session(tmp_path):
-    assert checked(write_session(tmp_path)) == ()
-
-
-def test_check_session__simulated_session(tiny_study):
-    assert [text for text in checked(tiny_study) if not text.startswith(WARNING)] == []
-
-
-def test_check_session__reads_no_data(tmp_path):
-    write_session(tmp_path)
-    with max_computes(0):
-        checked(tmp_path)
-
-
-def test_check_session__names_every_fault_at_once(tmp_path):
-    write_session(tmp_path)
-    bold = tmp_path / "sub-01" / "func" / "sub-01_task-x_bold.nii.gz"
-    bold.write_bytes(bold.read_bytes()[:-500])
-    (tmp_path / "sub-01" / "eeg" / "sub-01_task-x_eeg.vmrk").unlink()
-    (tmp_path / "sub-01" / "func" / "sub-01_task-x_events.tsv").write_text("onset\n1\n")
-    cut, markers, events = checked(tmp_path)
-    assert "sub-01_task-x_bold.nii.gz must be a whole gzip file" in cut
-    assert "sub-01_task-x_eeg.vhdr must have its markers beside it" in markers
-    assert "sub-01_task-x_events.tsv must have the columns" in events
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"markers": [("New Segment", "", 1)]}, "must hold the markers of the volumes, found none"),
-        ({"markers": [("SyncStatus", "Sync On", 1 + 9000 * k) for k in range(9)]}, "no marker of .* repeats every 2 s"),
-        ({"markers": [("R", "R128", 1 + 10_000 * k) for k in range(8)]}, "has 8 of R128 for 10 volumes"),
-        ({"seconds": 15}, "lasts 15.0 s, the scan 20.0 s"),
-        ({"frequency": 500.0}, "is sampled at 500 Hz"),
-    ],
-)
-def test_check_session__looks_at_clocks_and_markers(tmp_path, change, message):
-    write_session(tmp_path)
-    frequency = change.get("frequency", 5000.0)
-    markers = change.get("markers", [("R", "R128", 1 + int(2 * frequency) * k) for k in range(10)])
-    counts = np.zeros((3, int(change.get("seconds", 22) * frequency)), "i2")
-    write_brainvision(
-        tmp_path / "sub-01" / "eeg", "sub-01_task-x_eeg", counts=counts, markers=markers, frequency=frequency
-    )
-    told = checked(tmp_path)
-    assert any(re.search(message, text) for text in told), told
-    assert all(text.startswith(WARNING) for text in told) == ("markers of the volumes" not in message)
-
-
-def test_check_session__late_events_are_a_warning(tmp_path):
-    write_session(tmp_path)
-    (tmp_path / "sub-01" / "func" / "sub-01_task-x_events.tsv").write_text("onset\tduration\ttrial_type\n50\t1\tgo\n")
-    (text,) = checked(tmp_path)
-    assert text.startswith(WARNING)
-    assert "left out: go at 50 s" in text
