@@ -83,7 +83,7 @@ def inflate(url: str, target: Path | None, expected: int) -> None:
         with fs.open(path, "rb") as raw, gzip.GzipFile(fileobj=raw) as stream:
             sink = target.open("wb") if target else None
             try:
-                while block := stream.read(BLOCK):
+                while block := stream.read1(BLOCK):  # what there is, also just before the file breaks off
                     total += len(block)
                     if sink:
                         sink.write(block)

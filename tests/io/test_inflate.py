@@ -4,6 +4,7 @@ import gc
 import gzip
 import os
 import pickle
+import re
 import tempfile
 import threading
 
@@ -58,6 +59,14 @@ def test_inflate__refuses_what_breaks_off(packed):
     packed.write_bytes(whole[:-5000])
     with pytest.raises(InputError, match=r"a\.nii\.gz must be a whole gzip file of 100000 bytes, it breaks off after"):
         PlainCopy(str(packed), len(CONTENT)).ready()
+
+
+def test_inflate__tells_how_much_can_be_read(packed):
+    packed.write_bytes(packed.read_bytes()[:-5000])
+    with pytest.raises(InputError, match="breaks off after") as refused:
+        inflate(str(packed), None, len(CONTENT))
+    told = int(re.search(r"breaks off after (\d+)", str(refused.value))[1])
+    assert 90_000 < told < 100_000  # the bytes are random: what is packed is as long as what it holds
 
 
 def test_looks_whole__by_the_last_four_bytes(packed):
