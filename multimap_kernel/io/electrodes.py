@@ -23,6 +23,8 @@ MONTAGE = "colin27_1020"
 MILLIMETRES = {"m": 1e3, "cm": 10.0, "mm": 1.0}
 NOSE_IS_X = ("CTF", "EEGLAB", "EEGLAB-HJ", "4DBti", "KitYokogawa")
 """BIDS coordinate systems with x to the nose and y to the left; all others are RAS."""
+DRAWABLE = 4
+"""Fewer positions make no picture of the head."""
 
 
 def channel_types(channels: Sequence[str], url: str) -> tuple[np.ndarray, list[str]]:
@@ -80,7 +82,7 @@ def positions(channels: Sequence[str], types: Sequence[str], electrodes: str) ->
 
     Returns
     -------
-    ``(channel, world)`` in RAS+ mm, NaN where unknown, and sentences on what was assumed.
+    ``(channel, world)`` in RAS+ mm, NaN where unknown, and sentences on what was assumed or is unknown.
 
     Raises
     ------
@@ -91,7 +93,8 @@ def positions(channels: Sequence[str], types: Sequence[str], electrodes: str) ->
         montage = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
         known = {label.lower(): 1e3 * np.asarray(place) for label, place in montage.items()}
         found = [known.get(_plain(c)) if kind == "eeg" else None for c, kind in zip(channels, types, strict=True)]
-        return _stack(found), []
+        places = _stack(found)
+        return places, _without(channels, types, places)
     rows = read_table(electrodes, "name", "x", "y", "z")
     try:
         table = {row["name"]: np.array([_number(row[axis]) for axis in "xyz"]) for row in rows}
@@ -101,7 +104,20 @@ def positions(channels: Sequence[str], types: Sequence[str], electrodes: str) ->
     places = _stack([table.get(channel) for channel in channels]) * factor
     if _system(electrodes).get("EEGCoordinateSystem") in NOSE_IS_X:
         places = np.stack([-places[:, 1], places[:, 0], places[:, 2]], axis=1)
-    return places, told
+    return places, [*told, *_without(channels, types, places)]
+
+
+def _without(channels: Sequence[str], types: Sequence[str], places: np.ndarray) -> list[str]:
+    """The sentence on EEG channels whose place is unknown."""
+    known = dict(zip(channels, np.isfinite(places).all(axis=1), strict=True))
+    eeg = [channel for channel, kind in zip(channels, types, strict=True) if kind == "eeg"]
+    lost = [channel for channel in eeg if not known[channel]]
+    if not lost:
+        return []
+    listed = ", ".join(lost[:4]) + (", ..." if len(lost) > 4 else "")
+    drawn = "leave them out" if len(eeg) - len(lost) >= DRAWABLE else "cannot be drawn"
+    told = f"{len(lost)} of {len(eeg)} EEG channels have no position ({listed})"
+    return [f"{told}, so that pictures of the head {drawn}; give them in an electrodes.tsv beside the recording"]
 
 
 def _plain(channel: str) -> str:

@@ -26,7 +26,10 @@ def test_positions__table_in_any_unit(tmp_path, unit, factor, stated):
     np.testing.assert_allclose(places[1], [0, 60, 80])
     assert np.isnan(places[0, 2])
     assert np.isnan(places[2]).all()
-    assert len(told) == (not stated)
+    assert len(told) == 1 + (not stated)
+    assert told[-1].startswith(
+        "1 of 2 EEG channels have no position (O1), so that pictures of the head cannot be drawn"
+    )
 
 
 def test_positions__nose_along_x_is_turned(tmp_path):
@@ -37,12 +40,15 @@ def test_positions__nose_along_x_is_turned(tmp_path):
 
 def test_positions__names_of_recorders_are_understood():
     names = ["Fp1", "EEG Fp1-Ref", "fp1..", "EEG FP1", "nothing"]
-    places, _ = positions(names, ["eeg"] * 5, "")
+    places, told = positions(names, ["eeg"] * 5, "")
     for place in places[1:4]:
         np.testing.assert_array_equal(place, places[0])
     assert places[0, 0] < 0 < places[0, 1]
     assert 80 < np.linalg.norm(places[0]) < 120
     assert np.isnan(places[4]).all()
+    assert len(told) == 1
+    assert told[0].startswith("1 of 5 EEG channels have no position (nothing), so that pictures of the head leave them")
+    assert positions(names[:4], ["eeg"] * 4, "")[1] == []
 
 
 def test_positions__refuses_what_is_no_table_of_places(tmp_path):
