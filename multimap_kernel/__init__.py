@@ -90,6 +90,7 @@ _HOME = {
     "training_runs": "pipeline",
     "background": "pipeline",
     "collect_garbage": "pipeline",
+    "check_place": "io.reach",
     "Store": "io.store",
     "RunDirectory": "io.runfolder",
     "decide": "io.decisions",

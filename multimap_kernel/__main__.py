@@ -14,6 +14,8 @@ QC_ACTIONS = (
     *("show", "accept", "exclude", "hold", "undo", "marker", "first_volume", "repetition_time"),
     *("drop_marker", "add_marker", "shift", "bad_channel", "bad_span"),
 )
+PLACES = ("bids", "notebook", "table", "recipe", "runs", "url", "folder", "eeg", "bold")
+"""Options that name a path or URL, but the store, which doctor is asked about."""
 Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse gives its groups of commands no public name
 
 
@@ -24,12 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
+        for url in filter(None, (getattr(options, name, "") for name in PLACES)):
+            mm.check_place(url)
         return int(options.call(options))
     except KeyboardInterrupt:
         return 130
     except mm.MultimapError as fault:
         print(f"multimap: {fault}", file=sys.stderr)
         return int(fault.exit_code)
+    except OSError as fault:
+        print(
+            f"multimap: a file or folder could not be used: {fault}; check the path, space and rights", file=sys.stderr
+        )
+        return 30
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,8 +78,7 @@ def _data_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     adopt = _add(commands, "adopt", "make a BIDS session from loose files; they are copied, never changed", _adopt)
     adopt.add_argument("eeg", help="EEG: .vhdr, .edf, .bdf or .set")
     adopt.add_argument("bold", help="BOLD: .nii or .nii.gz")
-    adopt.add_argument("anatomy", nargs="?", default="", help="T1-weighted image")
-    adopt.add_argument("events", nargs="?", default="", help="events.tsv")
+    adopt.add_argument("others", nargs="*", metavar="FILE", help="T1-weighted image (.nii, .nii.gz), events (.tsv)")
     adopt.add_argument("--subject", required=True, help="label, such as 01")
     adopt.add_argument("--task", required=True, help="label, such as rest")
     adopt.add_argument("--session", default="", help="label")
@@ -87,8 +95,10 @@ def _work_commands(commands: Commands[argparse.ArgumentParser]) -> None:
         command = _add(commands, name, text, _run)
         _where(command)
         command.add_argument("--sessions", nargs="*", default=[], metavar="LABEL", help="(default: all)")
-        last = "ingest" if name == "ingest" else "publish"
-        command.add_argument("--upto", default=last, metavar="STEP", help="last step")
+        if name == "run":
+            command.add_argument("--upto", default="publish", metavar="STEP", help="last step")
+        else:
+            command.set_defaults(upto="ingest")
         command.add_argument("--workers", type=int, default=2, help="Dask processes; 0: work in this one")
         command.add_argument("--memory", default="1GiB", help="limit of one worker")
 
@@ -203,24 +213,12 @@ def _simulate(options: argparse.Namespace) -> int:
         print(mm.describe(options.size))
         return 0
     if not options.study:
-        raise SystemExit("multimap simulate: give the folder of the study, or --describe")
+        raise mm.InputError("simulate must have the folder of the study, found none; give it, or --describe")
     return int(mm.console.simulate(options.study, options.size, options.sessions, options.seed))
 
 
 def _adopt(options: argparse.Namespace) -> int:
-    study = mm.adopt(
-        options.eeg,
-        options.bold,
-        anatomy=options.anatomy,
-        events=options.events,
-        subject=options.subject,
-        task=options.task,
-        session=options.session,
-        run=options.run,
-        out=options.out,
-    )
-    print(f"{study} holds the session now; look at it with: multimap check {study}")
-    return 0
+    return int(mm.console.adopt(options))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -234,14 +232,14 @@ def _run(options: argparse.Namespace) -> int:
             study=_study(options),
             sessions=options.sessions,
             recipe=_recipe(options),
-            runtime=_runtime(options),
+            runtime=_runtime(options, writes=True),
             upto=options.upto,
         )
     )
 
 
 def _step(options: argparse.Namespace) -> int:
-    given = {"study": _study(options), "recipe": _recipe(options), "runtime": _runtime(options)}
+    given = {"study": _study(options), "recipe": _recipe(options), "runtime": _runtime(options, writes=True)}
     if options.name == "group":
         done = mm.run_group(options.bids, **given)
     elif options.session:
@@ -255,7 +253,7 @@ def _step(options: argparse.Namespace) -> int:
 def _batch(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _preempted)
     study = _study(options) if options.bids else options.study
-    return int(mm.console.batch(options, study=study, runtime=_runtime(options)))
+    return int(mm.console.batch(options, study=study, runtime=_runtime(options, writes=options.executor == "local")))
 
 
 def _preempted(_signal: int, _frame: object) -> None:
@@ -265,8 +263,8 @@ def _preempted(_signal: int, _frame: object) -> None:
 
 def _runs(options: argparse.Namespace) -> int:
     if not (options.url or options.study):
-        raise SystemExit("multimap runs: name the folder of runs, or --study")
-    url = options.url or mm.Store(_runtime(options).store, options.study).url("runs")
+        raise mm.InputError("runs must have a folder of runs or --study NAME, found neither; give one")
+    url = options.url or _store(options).url("runs")
     if options.compare:
         return int(mm.console.compare(url, *options.compare))
     if options.open:
@@ -281,7 +279,7 @@ def _train(options: argparse.Namespace) -> int:
             study=_study(options),
             sessions=options.sessions,
             recipe=_recipe(options),
-            runtime=_runtime(options),
+            runtime=_runtime(options, writes=True),
             folder=options.folder,
             device=options.device,
         )
@@ -289,24 +287,19 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    store = _runtime(options).store
-    removed = mm.collect_garbage(mm.Store(store, options.study), dry_run=options.dry_run)
-    removed += mm.remove_ended_scenes(store, dry_run=options.dry_run)
-    print("\n".join(removed) or "nothing to remove")
-    return 0
+    return int(mm.console.clear(_store(options), dry_run=options.dry_run))
 
 
 def _show(options: argparse.Namespace) -> int:
-    store = mm.Store(_runtime(options).store, options.study)
-    return int(mm.console.show(store, options.session, options.recipe_name, options.port))
+    return int(mm.console.show(_store(options), options.session, options.recipe_name, options.port))
 
 
 def _link(options: argparse.Namespace) -> int:
     if options.list or options.revoke:
         return int(mm.console.links(_runtime(options).store, options.revoke))
     if not options.study:
-        raise SystemExit("multimap link: name the study with --study, or give --list or --revoke")
-    return int(mm.console.link(mm.Store(_runtime(options).store, options.study), options))
+        raise mm.InputError("link must have --study NAME, --list or --revoke ID, found none; give one")
+    return int(mm.console.link(_store(options), options))
 
 
 def _lab(options: argparse.Namespace) -> int:
@@ -314,7 +307,7 @@ def _lab(options: argparse.Namespace) -> int:
 
 
 def _qc(options: argparse.Namespace) -> int:
-    store = mm.Store(_runtime(options).store, options.study)
+    store = _store(options)
     if options.action != "show":
         mm.decide(
             store,
@@ -328,7 +321,7 @@ def _qc(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    return int(mm.console.doctor(_runtime(options).store))
+    return int(mm.console.doctor(options.store or mm.Runtime().store))
 
 
 def _recipe(options: argparse.Namespace) -> mm.Recipe:
@@ -336,14 +329,28 @@ def _recipe(options: argparse.Namespace) -> mm.Recipe:
 
 
 def _study(options: argparse.Namespace) -> str:
-    return options.study or Path(str(options.bids).rstrip("/")).name
+    """Its name in the store: as given, or that of the BIDS folder."""
+    name = str(options.study)
+    if not name:
+        _, remote, path = options.bids.partition("://")
+        name = path.rstrip("/").rpartition("/")[2] if remote else Path(options.bids).resolve().name
+    if set(name.split("/")) & {"", ".", ".."}:
+        raise mm.InputError(f"the study must have a name, found {name!r}; give it with --study")
+    return name
 
 
-def _runtime(options: argparse.Namespace) -> mm.Runtime:
+def _store(options: argparse.Namespace) -> mm.Store:
+    return mm.Store(_runtime(options).store, options.study)
+
+
+def _runtime(options: argparse.Namespace, *, writes: bool = False) -> mm.Runtime:
+    """Where to work and where results go; a store that cannot be used is told before anything is computed."""
     workers = getattr(options, "workers", 0)
     given = {"workers": workers, "memory": options.memory, "kind": "local"} if workers else {"kind": "threads"}
     cluster = mm.Cluster(**given)
-    return mm.Runtime(store=options.store, cluster=cluster) if options.store else mm.Runtime(cluster=cluster)
+    runtime = mm.Runtime(store=options.store, cluster=cluster) if options.store else mm.Runtime(cluster=cluster)
+    mm.check_place(runtime.store, writes=writes)
+    return runtime
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ from multimap_kernel.console.line import run
 from multimap_kernel.console.links import link, links
 from multimap_kernel.console.people import decisions, lab, show
 from multimap_kernel.console.runs import compare, open_run, runs
-from multimap_kernel.console.studies import check, simulate
+from multimap_kernel.console.studies import adopt, check, clear, simulate
 from multimap_kernel.console.training import train
 
 __all__ = [
+    "adopt",
     "batch",
     "check",
+    "clear",
     "compare",
     "decisions",
     "doctor",

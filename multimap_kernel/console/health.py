@@ -14,8 +14,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from rich.table import Table
 
 from multimap_kernel.console.screen import OUT
-from multimap_kernel.io.store import create_exclusive, remove
-from multimap_kernel.schema import StorageError
+from multimap_kernel.io.reach import check_place
+from multimap_kernel.schema import MultimapError
 
 
 def doctor(store: str) -> int:
@@ -49,12 +49,10 @@ def _kernel() -> tuple[str, bool]:
 
 
 def _writable(store: str) -> tuple[str, bool]:
-    probe = f"{store.rstrip('/')}/.doctor-{os.getpid()}"
     try:
-        create_exclusive(probe, b"")
-        remove(probe)
-    except (OSError, StorageError) as fault:
-        return f"{store}: {fault}", False
+        check_place(store, writes=True)
+    except MultimapError as fault:
+        return str(fault), False
     return store, True
 
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 from rich.table import Column, Table
 
-from multimap_kernel.console.screen import OUT
+from multimap_kernel.console.screen import ERR, OUT
 from multimap_kernel.io.decisions import effective, history
 from multimap_kernel.io.store import Store
-from multimap_kernel.pipeline import open_maps
+from multimap_kernel.pipeline import open_maps, sessions_of
+from multimap_kernel.pipeline.results import session_path
 from multimap_kernel.view.layers import map_layers
 from multimap_kernel.view.serving import serve, wait_for_interrupt
 from multimap_kernel.view.volumes import make_volumes
@@ -37,7 +39,16 @@ def show(store: Store, session: str, recipe: str, port: int) -> int:
 
 
 def decisions(store: Store, session: str) -> int:
-    """Print the decisions about a session; those that no longer hold are dimmed."""
+    """Print the decisions about a session; those that no longer hold are dimmed.
+
+    One may decide before the first run: a session that the store does not know is no fault, but may be a slip.
+    """
+    fs, ran = fsspec.core.url_to_fs(store.url(session_path(session), "current"))
+    if not fs.exists(ran):
+        have = ", ".join(sorted({label for label, _ in sessions_of(store)})) or "none"
+        ERR.print(
+            f"warning: {store.url()} holds no run of {session} yet, found {have}; check the label", soft_wrap=True
+        )
     held = {decision.identifier for decision in effective(history(store, session))}
     table = Table("when (UTC)", "who", "action", "value", "reason", Column("identifier", overflow="fold"))
     for item in history(store, session):

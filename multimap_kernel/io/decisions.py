@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import fsspec
 
 from multimap_kernel.io.store import Store, canonical, create_exclusive, read_json
-from multimap_kernel.schema import Decision, InputError
+from multimap_kernel.schema import Decision, InputError, StorageError
 
 AFFECTS = {
     "accept": "",
@@ -60,13 +60,19 @@ def decide(
     ------
     InputError
         If the action is unknown, or lacks what it needs.
+    StorageError
+        If it could not be stored.
     """
     _check(store, session, action, value, reason, supersedes)
     now = datetime.now(UTC)
     user = getpass.getuser()
     identifier = f"{now:%Y%m%dT%H%M%S%f}Z-{user}-{uuid.uuid4().hex}"
     decision = Decision(identifier, session, user, now.isoformat(), action, value, reason, supersedes)
-    create_exclusive(store.url("decisions", session, f"{identifier}.json"), canonical(decision.to_json()))
+    place = store.url("decisions", session, f"{identifier}.json")
+    try:
+        create_exclusive(place, canonical(decision.to_json()))
+    except OSError as fault:
+        raise StorageError(f"{place} must be writable, found: {fault}; the decision is not kept") from fault
     return decision
 
 
