@@ -30,6 +30,10 @@ def motion_matrices(ds: xr.Dataset) -> np.ndarray:
     ------
     SchemaError
         If there is no motion, or it does not say its centre.
+
+    Notes
+    -----
+    The angles turn about the fixed axes x, y and z, in this order; the six parameters are those of a rigid body.
     """
     schema.require(ds, "motion", where="motion_matrices")
     return matrices(np.asarray(ds["motion"].values), centre_of(ds))

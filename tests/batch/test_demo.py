@@ -120,8 +120,15 @@ def test_publish__images_are_where_fsl_and_nilearn_expect_them(demo):
     peak = np.unravel_index(np.nanargmax(loaded.get_fdata()), loaded.shape)
     where = nib.affines.apply_affine(loaded.affine, peak)
     assert np.linalg.norm(where - [0, -86, 2]) < 15.0
-    sidecar = json.loads(image.with_name(image.name.replace(".nii.gz", ".json")).read_text())
-    assert sidecar
+    told = json.loads(image.with_name(image.name.replace(".nii.gz", ".json")).read_text())
+    assert (told["Contrast"], told["Modality"], told["StatisticKind"]) == ("flicker", "bold", "z")
+    assert told["Null"]["smallest_p"] == pytest.approx(1 / (1 + told["Null"]["n"]))
+    assert told["Threshold"]["FamilyWiseError"] == 0.05
+    assert 3.0 < told["Threshold"]["Statistic"] <= np.nanmax(np.abs(loaded.get_fdata()))
+    (computed,) = demo.store.glob("demo/sub-01/task-flicker/map/*")
+    assert told["Provenance"]["keys"]["map"] == computed.name
+    assert told["Provenance"]["recipe"]["normalise"]["resolution_mm"] == 4.0  # of demo.yaml, whose grid this is
+    np.testing.assert_allclose(np.diag(loaded.affine)[:3], 4.0)
 
 
 def test_batch__executed_notebooks_keep_their_pictures_and_ask_for_no_network(demo):
