@@ -14,8 +14,8 @@ QC_ACTIONS = (
     *("show", "accept", "exclude", "hold", "undo", "marker", "first_volume", "repetition_time"),
     *("drop_marker", "add_marker", "shift", "bad_channel", "bad_span"),
 )
-PLACES = ("bids", "notebook", "table", "recipe", "runs", "url", "folder", "eeg", "bold")
-"""Options that name a path or URL, but the store, which doctor is asked about."""
+PLACES = ("bids", "notebook", "table", "recipe", "url", "folder", "eeg", "bold")
+"""Options that name a path or URL to work with, but the store, which doctor is asked about."""
 Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse gives its groups of commands no public name
 
 
@@ -253,7 +253,9 @@ def _step(options: argparse.Namespace) -> int:
 def _batch(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _preempted)
     study = _study(options) if options.bids else options.study
-    return int(mm.console.batch(options, study=study, runtime=_runtime(options, writes=options.executor == "local")))
+    if options.runs and options.executor == "local":
+        mm.check_place(options.runs)
+    return int(mm.console.batch(options, study=study, runtime=_runtime(options, writes=True)))
 
 
 def _preempted(_signal: int, _frame: object) -> None:
@@ -344,12 +346,13 @@ def _store(options: argparse.Namespace) -> mm.Store:
 
 
 def _runtime(options: argparse.Namespace, *, writes: bool = False) -> mm.Runtime:
-    """Where to work and where results go; a store that cannot be used is told before anything is computed."""
+    """Where to work and where results go; a store that cannot be used here is told before anything is computed."""
     workers = getattr(options, "workers", 0)
     given = {"workers": workers, "memory": options.memory, "kind": "local"} if workers else {"kind": "threads"}
     cluster = mm.Cluster(**given)
     runtime = mm.Runtime(store=options.store, cluster=cluster) if options.store else mm.Runtime(cluster=cluster)
-    mm.check_place(runtime.store, writes=writes)
+    if getattr(options, "executor", "local") == "local":
+        mm.check_place(runtime.store, writes=writes)
     return runtime
 
 

@@ -29,8 +29,9 @@ def check_place(url: str, *, writes: bool = False) -> None:
     StorageError
         If it cannot be written.
     """
-    try:
-        fsspec.core.url_to_fs(url)
+    try:  # its class only: making it may ask the network for rights
+        for scheme in (fsspec.core.split_protocol(url)[0] or "file").split("::"):
+            fsspec.get_filesystem_class(scheme)
     except (ValueError, ImportError) as fault:
         raise InputError(f"{url} must be a path or a URL that fsspec can open, found: {fault}; check it") from fault
     if not writes:
