@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from multimap_kernel.schema import (
     CONCENTRATION,
     LEAST_MARKERS,
+    RIVALS,
     Alignment,
     InputError,
     SchemaError,
@@ -163,7 +164,7 @@ def _choose(eeg: xr.Dataset, repetition_time: float, volumes: int, quantum: floa
             "RepetitionTime, or add the scanner's markers to the recording"
         )
     best = max(trains, key=lambda train: len(train.row))
-    rivals = [train for train in trains if len(train.row) >= 0.9 * len(best.row)]
+    rivals = [train for train in trains if len(train.row) >= RIVALS * len(best.row)]
     if np.ptp([train.start for train in rivals]) > quantum:
         several = ", ".join(f"{train.label!r} ({len(train.row)})" for train in rivals)
         raise InputError(

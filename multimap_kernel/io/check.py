@@ -14,12 +14,18 @@ from multimap_kernel.io.files import name
 from multimap_kernel.io.header import read_header
 from multimap_kernel.io.inflate import inflate, looks_whole
 from multimap_kernel.io.nifti import read_anatomy, read_bold
-from multimap_kernel.schema import CONCENTRATION, LEAST_MARKERS, InputError, may_mark_volumes, mean_phase, sampling
+from multimap_kernel.schema import (
+    CONCENTRATION,
+    LEAST_MARKERS,
+    RIVALS,
+    InputError,
+    may_mark_volumes,
+    mean_phase,
+    sampling,
+)
 
 WARNING = "Warning: "
 """How a sentence begins that does not keep the session from being used."""
-RIVALS = 0.9
-"""Of two labels that repeat with the volumes, align chooses the commoner one only where the other has fewer."""
 RAW_HZ = 2000.0
 """Below this sampling frequency, the gradient artifact cannot be taken out of a raw recording."""
 
@@ -38,8 +44,9 @@ def check_session(session: Session, *, marker: str = "") -> tuple[str, ...]:
     -------
     Sentences that name the file: first its ``problems``, then what its headers show: files that are missing or cut,
     an unknown repetition time, markers that are missing or do not repeat with the volumes, an EEG shorter than the
-    scan, events after its end. Those that begin with `WARNING` do not keep the session from being used. No data are
-    read, but for a ``.nii.gz`` whose stated length is wrong (it is inflated to see) and the status channel of a BDF.
+    scan, events after its end. Those that begin with `WARNING` do not keep the session from being used; people's
+    decisions on markers and repetition time, which may mend it, are not asked. No data are read, but for a
+    ``.nii.gz`` whose stated length is wrong (it is inflated to see) and the status channel of a BDF.
     """
     found = list(session.problems)
     bold = _try(found, session.bold, lambda: read_bold(session.bold, sidecar=session.sidecar))

@@ -22,7 +22,7 @@ from multimap_kernel.schema.errors import (
     SchemaError,
     StorageError,
 )
-from multimap_kernel.schema.markers import CONCENTRATION, LEAST_MARKERS, may_mark_volumes, mean_phase
+from multimap_kernel.schema.markers import CONCENTRATION, LEAST_MARKERS, RIVALS, may_mark_volumes, mean_phase
 from multimap_kernel.schema.values import Alignment, Decision, Evaluation, Fit, JointFit, RunFolder, Score, Value
 from multimap_kernel.schema.variables import VARIABLES, Variable, annotate, require
 
@@ -30,6 +30,7 @@ __all__ = [
     "CONCENTRATION",
     "INDEX",
     "LEAST_MARKERS",
+    "RIVALS",
     "VARIABLES",
     "WORLD",
     "Alignment",

@@ -12,6 +12,8 @@ CONCENTRATION = 0.8
 """Least length of the mean phase vector at the repetition time; slice markers and other periods give about 0."""
 LEAST_MARKERS = 5
 """Fewer markers show no period."""
+RIVALS = 0.9
+"""A label with fewer markers than this part of the commonest one's does not stand against it."""
 
 
 def may_mark_volumes(label: str) -> bool:
