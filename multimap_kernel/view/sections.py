@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
 
 from multimap_kernel.schema import Alignment, Fit
+from multimap_kernel.view.drawable import left_out
 from multimap_kernel.view.figures import alignment_figure, carpet_figure, motion_figure
 from multimap_kernel.view.figures_eeg import beat_times, beats_figure, cleaning_figure
 from multimap_kernel.view.figures_maps import map_figure, score_figure
@@ -87,7 +88,7 @@ def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tupl
     alignment = results.alignment
     made = [Section("Facts", table=session_facts(results))]
     made.append(Section("Clocks", figure=alignment_figure(alignment, eeg=results.recording)))
-    left_out = []
+    missing = list[str]()
     if results.motion is not None:
         figure = motion_figure(
             results.motion,
@@ -97,58 +98,59 @@ def session_sections(results: SessionResults) -> tuple[tuple[Section, ...], tupl
         )
         made.append(Section("Motion", figure=figure))
     else:
-        left_out.append("motion: volumes were not realigned")
+        missing.append("motion: volumes were not realigned")
     if results.raw is not None and results.clean is not None:
         figure = cleaning_figure(
             results.raw, results.clean, repetition_time=alignment.repetition_time, excitations=results.excitations
         )
         made.append(Section("EEG before and after cleaning", figure=figure))
     else:
-        left_out.append("EEG before and after cleaning: one of the two is not there")
+        missing.append("EEG before and after cleaning: one of the two is not there")
     if results.clean is not None and "r_peak" in results.clean and beat_times(results.clean).size > 1:
         made.append(Section("Heart beats", figure=beats_figure(results.clean)))
     else:
-        left_out.append("heart beats: none were looked for or found")
+        missing.append("heart beats: none were looked for or found")
     if results.features is not None:
         made.append(Section("Carpet", figure=carpet_figure(results.features)))
-    made.extend(_result_sections(results, left_out))
-    return tuple(made), tuple(left_out)
+    made.extend(_result_sections(results, missing))
+    return tuple(made), tuple(missing)
 
 
-def _result_sections(results: SessionResults, left_out: list[str]) -> list[Section]:
+def _result_sections(results: SessionResults, missing: list[str]) -> list[Section]:
     made = []
+    why_not = _undrawable(results)
     if results.fit is not None:
         text = "Correlation of BOLD with its prediction from EEG by a ridge, in blocks that it never saw."
         made.append(Section("BOLD from EEG", text, figure=score_figure(results.fit)))
     else:
-        left_out.append("BOLD from EEG: not fitted")
-    if results.pattern is not None and _drawable(results.pattern):
+        missing.append("BOLD from EEG: not fitted")
+    if results.pattern is not None and "pattern" not in why_not:
         made.append(Section("EEG pattern of BOLD", _TEXTS["pattern"], figure=pattern_figure(results.pattern)))
     else:
-        left_out.append("EEG pattern of BOLD: fewer than four electrodes have a position and a value")
+        missing.append(why_not.get("pattern", "EEG pattern of BOLD: none was made"))
     for prefix, title in (("activation", "Activation maps"), ("coupling", "Coupling maps")):
         kept = [layer for layer in results.layers if layer.kind == "grey" or layer.name.startswith(prefix)]
         if any(layer.kind == "heat" for layer in kept):
             made.append(Section(title, _TEXTS[prefix], figure=map_figure(kept)))
         else:
-            left_out.append(f"{title.lower()}: none were made")
-    if results.sensors is not None and _drawable(results.sensors):
+            missing.append(why_not.get(prefix, f"{title.lower()}: none were made"))
+    if results.sensors is not None and "sensor" not in why_not:
         made.append(Section("Sensor maps", figure=sensor_figure(results.sensors)))
     else:
-        left_out.append("sensor maps: fewer than four electrodes have a position and a value")
-    if results.evoked is not None and results.evoked["statistic"].notnull().any():
+        missing.append(why_not["sensor"])
+    if results.evoked is not None and "evoked" not in why_not:
         made.append(Section("Evoked responses", _TEXTS["evoked"], figure=evoked_figure(results.evoked)))
     else:
-        left_out.append("evoked responses: no condition has three trials that can be used")
+        missing.append(why_not["evoked"])
     return made
 
 
-def _drawable(sensors: xr.Dataset) -> bool:
-    if "position" not in sensors:
-        return False
-    others = [dim for dim in sensors["statistic"].dims if dim != "channel"]
-    valued = sensors["statistic"].notnull().any(others)
-    return int((valued & sensors["position"].notnull().all("world")).sum()) >= 4
+def _undrawable(results: SessionResults) -> Mapping[str, str]:
+    """A sentence for each kind of maps that this session cannot show; activation has none where it has no layer."""
+    kinds = {"pattern": results.pattern, "sensor": results.sensors, "evoked": results.evoked}
+    maps = {kind: ds for kind, ds in kinds.items() if ds is not None}
+    nowhere = xr.DataArray(np.empty((0, 3)), dims=("channel", "world"), coords={"channel": np.array([], str)})
+    return left_out(maps, position=next((ds["position"] for ds in maps.values() if "position" in ds), nowhere))
 
 
 _TEXTS = {

@@ -56,9 +56,9 @@ def test_session_sections__whole_session():
         "Coupling maps",
     ]
     assert left_out == (
-        "EEG pattern of BOLD: fewer than four electrodes have a position and a value",
-        "sensor maps: fewer than four electrodes have a position and a value",
-        "evoked responses: no condition has three trials that can be used",
+        "EEG pattern of BOLD: none was made",
+        "sensor maps: none, this session has no events",
+        "evoked responses: none, this session has no events",
     )
     facts = dict(sections[0].table)
     assert facts["alignment"] == "suspect; 2 markers are missing"
