@@ -63,3 +63,10 @@ def test_notebook__draws_what_is_there_and_says_what_is_not(rows, tmp_path, name
         for kind, sentence in zip(told[record.session], sentences, strict=True):
             assert sentence.startswith(kind)
             assert sentence.endswith(why)
+
+
+def test_report__says_why_a_section_is_not_there(rows):
+    for row, why in zip(rows, (f"none, {NO_EVENTS}", f"not drawn, {NO_PLACES}"), strict=True):
+        subject = row.session.partition("_")[0]
+        (page,) = Path(row.parameters["store"]).glob(f"lacking/{subject}/task-flicker/publish/*/data-*/report.html")
+        assert f"sensor maps: {why}" in page.read_text(encoding="utf-8")
