@@ -42,10 +42,11 @@ def test_adopt__tells_anatomy_and_events_apart_by_their_ending(tmp_path, capsys)
     anatomy = write_image(tmp_path / "loose" / "head.nii", np.ones((4, 4, 4), "i2"))
     events = tmp_path / "loose" / "log.tsv"
     events.write_text("onset\tduration\ttrial_type\n0.5\t1\ttap\n")
-    options = ["--task", "rest", "--out", str(tmp_path / "study"), "--subject"]
+    options = ["--task", "rest", "--out", str(tmp_path / "study [1]"), "--subject"]
     for number, others in enumerate(([], [events], [events, anatomy], [anatomy, events])):
         assert main(["adopt", *map(str, (eeg, bold, *others)), *options, f"0{number}"]) == 0
-        made = tmp_path / "study" / f"sub-0{number}"
+        assert "study [1] holds the session now" in capsys.readouterr().out
+        made = tmp_path / "study [1]" / f"sub-0{number}"
         assert (made / "func" / f"sub-0{number}_task-rest_events.tsv").is_file() == (events in others)
         assert (made / "anat" / f"sub-0{number}_T1w.nii").is_file() == (anatomy in others)
     assert main(["adopt", *map(str, (eeg, bold, events, events)), *options, "09"]) == 20

@@ -46,9 +46,8 @@ def decisions(store: Store, session: str) -> int:
     fs, ran = fsspec.core.url_to_fs(store.url(session_path(session), "current"))
     if not fs.exists(ran):
         have = ", ".join(sorted({label for label, _ in sessions_of(store)})) or "none"
-        ERR.print(
-            f"warning: {store.url()} holds no run of {session} yet, found {have}; check the label", soft_wrap=True
-        )
+        told = f"warning: {store.url()} holds no run of {session} yet, found {have}; check the label"
+        ERR.print(told, markup=False, soft_wrap=True)
     held = {decision.identifier for decision in effective(history(store, session))}
     table = Table("when (UTC)", "who", "action", "value", "reason", Column("identifier", overflow="fold"))
     for item in history(store, session):

@@ -53,7 +53,7 @@ def adopt(options: Namespace) -> int:
         run=options.run,
         out=options.out,
     )
-    OUT.print(f"{study} holds the session now; look at it with: multimap check {study}", soft_wrap=True)
+    OUT.print(f"{study} holds the session now; look at it with: multimap check {study}", markup=False, soft_wrap=True)
     return 0
 
 
