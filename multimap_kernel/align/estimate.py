@@ -262,8 +262,12 @@ def _first_volume(train: _Train, volumes: int, duration: float, given: int | Non
     if given is not None:
         return given, [f"volume of the first marker given as {given}"]
     surplus = train.span - volumes
+    ends_early = train.onset[train.row[-1]] + train.period > duration - _TOLERANCE_S
+    starts_late = train.start < train.period
     if surplus == 0:
-        return 0, []
+        # A recording cut to the scan is cut at both ends; one that only ends with it may have been stopped early.
+        told = "the recording ends within the last volume marked; decide first_volume -N if N dummies were marked"
+        return 0, [f"assumed: no dummies; {told}"] if ends_early and not starts_late else []
     if surplus > _DUMMIES:
         raise InputError(
             f"at most {_DUMMIES} markers may come before the first of {volumes} volumes, found {train.span} places for "
@@ -273,11 +277,9 @@ def _first_volume(train: _Train, volumes: int, duration: float, given: int | Non
     if surplus > 0:
         return -surplus, [f"assumed: the first {surplus} of {train.span} markers are dummies, not in the BOLD file"]
     lost = -surplus
-    ends_early = train.onset[train.row[-1]] + train.period > duration - _TOLERANCE_S
-    starts_late = train.start < train.period
     if ends_early:
-        sure = "" if lost == 1 or not starts_late else "assumed: "
-        return 0, [f"{sure}the recording ends before the scan; the last {lost} volumes have no marker"]
+        told = f"the last {lost} volumes have no marker; decide first_volume {lost} if it is the first that have none"
+        return 0, [f"assumed: the recording ends before the scan; {told}"]
     if starts_late:
         return lost, [f"assumed: the recording starts after the scan; the first {lost} volumes have no marker"]
     raise InputError(

@@ -252,7 +252,7 @@ def anatomy_files(session: Session) -> Iterator[str]:
 
 STEPS: tuple[Step, ...] = (
     Step("ingest", ingest, recipe=("ingest",), version=4, libraries=("numpy", "mne", "nibabel"), files=raw_files),
-    Step("align", align, ("ingest",), ("align",), version=2),
+    Step("align", align, ("ingest",), ("align",), version=3),
     Step(
         "realign",
         estimate_motion,

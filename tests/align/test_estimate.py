@@ -76,6 +76,41 @@ def test_estimate_alignment__recording_ends_before_the_scan():
     assert "the EEG does not cover 41 of 120 volumes whole" in found.reasons
 
 
+@pytest.mark.parametrize("last", [0.5, 1.0, 1.0005])
+@pytest.mark.parametrize("lost", ["first", "last"])
+@pytest.mark.parametrize("repetition_time", [0.8, 2.16])
+def test_estimate_alignment__one_marker_lost_at_an_end_is_never_good(repetition_time, lost, last):
+    """A recording that ends within the last volume marked does not tell which end lacks a marker."""
+    onset = np.delete(markers(repetition_time=repetition_time), 0 if lost == "first" else -1)
+    ds, bold = recording({"R128": onset}, onset[-1] + last * repetition_time), volumes(120, repetition_time)
+    found = estimate_alignment(ds, bold)
+    assert found.verdict == "suspect"
+    assert found.reasons[0].startswith("assumed: the recording ends before the scan; the last 1 volumes")
+    decided = estimate_alignment(ds, bold, first_volume=1 if lost == "first" else 0)
+    assert decided.offset_s == pytest.approx(10.0123, abs=2e-4)
+    assert decided.verdict == "good"
+
+
+def test_estimate_alignment__as_many_dummies_as_volumes_that_are_not_recorded():
+    """Three dummies, and an EEG stopped three volumes early, have as many markers as there are volumes."""
+    onset = markers(123)
+    cut = onset[onset < onset[120] - 0.01]
+    ds, bold = recording({"R128": cut}, onset[120]), volumes(120, 2.0)
+    found = estimate_alignment(ds, bold)
+    assert found.matched == 120
+    assert found.verdict == "suspect"
+    assert found.reasons[0].startswith("assumed: no dummies; the recording ends within the last volume marked")
+    decided = estimate_alignment(ds, bold, first_volume=-3)
+    assert decided.offset_s == pytest.approx(10.0123 + 6.0 * (1 + 8e-6), abs=2e-4)
+    assert decided.verdict == "good"
+
+
+def test_estimate_alignment__a_recording_cropped_to_the_scan_is_good():
+    onset = markers(offset=0.1)
+    found = estimate_alignment(recording({"R128": onset}, onset[-1] + 2.0), volumes(120, 2.0))
+    assert (found.verdict, found.reasons) == ("good", ())
+
+
 def test_estimate_alignment__recording_starts_within_the_scan():
     onset = markers(offset=-20.5)
     found = estimate_alignment(recording({"R128": onset[onset > 0]}, onset[-1] + 30), volumes(120, 2.0))
