@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels, whole
-from multimap_kernel.eeg.template import mean_of_others
+from multimap_kernel.eeg.template import mean_of_others, outlying
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
 Floats = NDArray[np.float64]
@@ -32,8 +32,8 @@ def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
 
     R peaks are found on the first ECG channel by a k-Teager energy operator with a threshold that follows the
     signal. Epochs lie around R + 210 ms and reach 0.75 median intervals to both sides; a beat's template is the mean
-    of the ``window`` beats nearest to it, never itself, scaled by least squares, and neighbouring beats fade into
-    each other.
+    of the ``window`` beats nearest to it, never itself and without beats unlike all around them (movements), scaled
+    by least squares, and neighbouring beats fade into each other.
 
     Parameters
     ----------
@@ -189,9 +189,10 @@ def _subtract(block: np.ndarray, *, beats: Floats, frequency: float, window: int
 
 
 def _templates(epochs: np.ndarray, complete: Floats, window: int) -> Floats:
-    """For each beat the scaled mean of the others around it; beats cut by an end of the recording count for none."""
+    """For each beat the scaled mean of the others around it; beats cut by an end or with a movement count for none."""
     epochs = epochs - epochs.mean(1, keepdims=True)
-    template = mean_of_others(epochs, complete, window).astype(np.float64)
+    weight = complete * ~outlying(epochs, complete, window)
+    template = mean_of_others(epochs, weight, window).astype(np.float64)
     energy = np.maximum((template**2).sum(1), 1e-300)
     gain = np.clip((epochs * template).sum(1) / energy, 0.0, 3.0)
     return np.asarray(template * gain[:, None])

@@ -67,6 +67,31 @@ def test_remove_pulse_artifact__artifact_goes_and_alpha_stays(seed):
     assert 0.9 < np.median(kept[:, alpha].sum(1) / truth[:, alpha].sum(1)) < 1.1
 
 
+@pytest.mark.parametrize("height", [0.5e-3, 5e-3])
+def test_remove_pulse_artifact__a_movement_spoils_no_other_beat(height):
+    """Within 10 s of one second of movement, no more of the artifact stays than without it."""
+    ds, eeg, artifact, _ = magnet()
+    time = np.arange(eeg.shape[1]) / FREQUENCY - 120
+    movement = height * np.sin(2 * np.pi * 1.7 * time) * np.sin(np.pi * np.clip(time, 0, 1))
+    calm = remove_pulse_artifact(ds)["eeg"].values[:-1] - eeg
+    ds["eeg"][:-1] += movement.astype(np.float32)
+    moved = remove_pulse_artifact(ds)["eeg"].values[:-1] - eeg - movement
+    near = (np.abs(time - 0.5) > 2.5) & (np.abs(time - 0.5) < 10)
+    assert np.median(calm[:, near].std(1) / artifact[:, near].std(1)) < 0.25  # the bound where nobody moves
+    assert np.median(moved[:, near].std(1) / artifact[:, near].std(1)) < 0.25
+    assert np.median(moved[:, near].std(1) / calm[:, near].std(1)) < 1.1
+
+
+def test_remove_pulse_artifact__follows_an_artifact_that_changes_for_good():
+    """The head lies otherwise for the last fifth: those beats are no outliers, and have templates of their own."""
+    ds, eeg, artifact, _ = magnet()
+    turned = np.where(np.arange(eeg.shape[1]) < 0.8 * eeg.shape[1], 1.0, -1.5) * artifact
+    ds["eeg"][:-1] = (eeg + turned).astype(np.float32)
+    rest = remove_pulse_artifact(ds)["eeg"].values[:-1] - eeg
+    late = np.arange(eeg.shape[1]) > 0.9 * eeg.shape[1]
+    assert np.median(rest[:, late].std(1) / turned[:, late].std(1)) < 0.25
+
+
 def test_remove_pulse_artifact__ecg_stays():
     ds, *_ = magnet(60, 2)
     np.testing.assert_array_equal(remove_pulse_artifact(ds)["eeg"].values[-1], ds["eeg"].values[-1])
