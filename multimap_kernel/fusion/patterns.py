@@ -10,7 +10,7 @@ import xarray as xr
 from multimap_kernel.fusion.regions import regions
 from multimap_kernel.maps.blocks import array, as_text, call, is_lazy
 from multimap_kernel.maps.inference import describe_null, judge
-from multimap_kernel.maps.power import log_power
+from multimap_kernel.maps.power import good_channels, log_power
 from multimap_kernel.maps.shifts import BINS, SURROGATES, basis, scaled, strongest, surrogates, unit_residuals
 from multimap_kernel.schema import Fit, InputError, require
 
@@ -35,7 +35,8 @@ def pattern_map(ds: xr.Dataset, fit: Fit, *, edge_mm: float, seed: int = 0) -> x
     ds
         ``series (time, voxel; 1)``, ``prediction (time, voxel; 1)`` out of fold, NaN where there is none, ``mask (z, y,
         x)``, ``affine (world, index; mm)``, ``band_power_fine (bin, channel, band; V2)`` with ``bin`` (s, scanner
-        clock), ``channel_type (channel)``; if there: ``confound (time, regressor)``. NumPy or Dask, lazy on Dask.
+        clock), ``channel_type (channel)``; if there: ``good (channel)``, ``confound (time, regressor)``. NumPy or
+        Dask, lazy on Dask.
     fit
         The fit that made the prediction: its lags and blocks.
     edge_mm
@@ -47,7 +48,7 @@ def pattern_map(ds: xr.Dataset, fit: Fit, *, edge_mm: float, seed: int = 0) -> x
     -------
     ``pattern``: change of the logarithm of power when the prediction rises by one deviation; ``statistic``: r with the
     measured BOLD; its ``p_fwe`` and ``q_fdr``, all ``(channel, band, lag, region)`` float32, NaN for channels that are
-    not EEG or cannot be used and regions that do not vary; ``null_maximum (permutation)``; coordinates
+    not EEG, not good or cannot be used and regions that do not vary; ``null_maximum (permutation)``; coordinates
     ``statistic_kind``, ``null``, and ``position (channel, world; mm)`` if there. All of it is one family.
 
     Raises
@@ -63,14 +64,14 @@ def pattern_map(ds: xr.Dataset, fit: Fit, *, edge_mm: float, seed: int = 0) -> x
     """
     names = ("series", "prediction", "band_power_fine", "channel_type")
     require(ds, *names, "mask", where="pattern_map", clock="scanner")
-    lazy, step = is_lazy(ds, *names), float(ds.attrs["repetition_time"])
+    lazy, step = is_lazy(ds, *names, "good"), float(ds.attrs["repetition_time"])
     measured = regions(ds, edge_mm=edge_mm)["region_series"]
     predicted = regions(ds.assign(series=ds["prediction"]), edge_mm=edge_mm)["region_series"]
     confound = ds["confound"].data if "confound" in ds else np.zeros((ds.sizes["time"], 0))
     starts = ds["time"].values + (float(ds.attrs.get("sampled_at", 0.5)) - 0.5) * step
     got = call(
         lazy, _test, measured.data, predicted.data, ds["band_power_fine"].data, ds["bin"].data,
-        ds["channel_type"].data, confound, starts, step, fit, seed,
+        ds["channel_type"].data, good_channels(ds), confound, starts, step, fit, seed,
     )  # fmt: skip
     shape = (ds.sizes["channel"], ds.sizes["band"], len(fit.lags_s), measured.sizes["region"])
     out = xr.Dataset()
@@ -93,9 +94,9 @@ def strongest_region(ds: xr.Dataset) -> str:
 
 def _test(
     measured: np.ndarray, predicted: np.ndarray, power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray,
-    confound: np.ndarray, starts: np.ndarray, step: float, fit: Fit, seed: int,
+    good: np.ndarray, confound: np.ndarray, starts: np.ndarray, step: float, fit: Fit, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
-    recording = log_power(power, bins, channel_type)
+    recording = log_power(power, bins, channel_type, good)
     usable = np.isfinite(recording.values).all(axis=(0, 2))
     windows = np.stack([recording.window_mean(starts - lag, step)[:, usable] for lag in fit.lags_s], axis=-1)
     known = np.isfinite(predicted).any(axis=1) & np.isfinite(windows).all(axis=(1, 2, 3))

@@ -10,6 +10,7 @@ from dask.base import compute
 
 from multimap_kernel.fusion.windows import lagged_power
 from multimap_kernel.maps.blocks import Shape, call, is_lazy, per_block
+from multimap_kernel.maps.power import good_channels
 from multimap_kernel.maps.shifts import SURROGATES, basis, circulant, random_phases, unit_residuals
 from multimap_kernel.schema import Fit, InputError, annotate, require
 
@@ -34,8 +35,9 @@ def fit(ds: xr.Dataset, *, lags_s: tuple[float, ...], folds: int, gap_s: float, 
     ----------
     ds
         ``series (time, voxel; 1)``, ``band_power_fine (bin, channel, band; V2)`` with ``bin`` (s, scanner clock),
-        ``channel_type (channel)``, ``steady_state (time)``; if there: ``confound (time, regressor)``. NumPy or Dask.
-        The Fit is a value, so that a Dask series is read here in blocks of voxels; the prediction is lazy.
+        ``channel_type (channel)``, ``steady_state (time)``; if there: ``good (channel)``, ``confound (time,
+        regressor)``. NumPy or Dask. The Fit is a value, so that a Dask series is read here in blocks of voxels; the
+        prediction is lazy.
     lags_s
         EEG this long before the volume, s.
     folds
@@ -123,12 +125,12 @@ class _Fold:
 
 def _read(ds: xr.Dataset, lags_s: tuple[float, ...]) -> _Run:
     names = ["band_power_fine", "channel_type", "steady_state", *(["confound"] if "confound" in ds else [])]
-    power, channel_type, steady, *confound = compute(*(ds[name].data for name in names))
+    good, power, channel_type, steady, *confound = compute(good_channels(ds), *(ds[name].data for name in names))
     step = float(ds.attrs["repetition_time"])
     shift = (float(ds.attrs.get("sampled_at", 0.5)) - 0.5) * step  # the window lies around the sampling time
     time = ds["time"].values
     features = lagged_power(
-        power, ds["bin"].values, channel_type, starts=time + shift, repetition_time=step, lags_s=lags_s
+        power, ds["bin"].values, channel_type, good, starts=time + shift, repetition_time=step, lags_s=lags_s
     )
     known = np.isfinite(features).all(axis=1) & np.asarray(steady, bool)
     table = np.column_stack([np.linspace(-1, 1, len(time)), *(np.nan_to_num(part) for part in confound)])

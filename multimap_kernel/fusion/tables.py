@@ -14,6 +14,7 @@ from dask.base import compute
 from multimap_kernel.fusion.patches import no_patches, read_patches
 from multimap_kernel.fusion.windows import lagged_power
 from multimap_kernel.maps.design import make_design
+from multimap_kernel.maps.power import good_channels
 from multimap_kernel.maps.shifts import basis
 from multimap_kernel.schema import InputError, require
 
@@ -135,7 +136,8 @@ def read_table(
     ----------
     runs
         Name of each run and its ``region_series (time, region; 1)``, ``band_power_fine (bin, channel, band; V2)``,
-        ``channel_type (channel)``, ``steady_state (time)``; if there: ``confound (time, regressor)``, events.
+        ``channel_type (channel)``, ``steady_state (time)``; if there: ``good (channel)``, ``confound (time,
+        regressor)``, events.
     lags_s
         EEG this long before the volume, s.
     hrf
@@ -210,12 +212,12 @@ def _tables(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _shared_channels(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
-    """EEG channels that every run has measured, in the order of the first run."""
+    """EEG channels that every run has measured and none calls bad, in the order of the first run."""
     usable = []
     for ds in runs.values():
-        power, kinds = compute(ds["band_power_fine"].data, ds["channel_type"].data)
+        power, kinds, good = compute(ds["band_power_fine"].data, ds["channel_type"].data, good_channels(ds))
         with np.errstate(divide="ignore", invalid="ignore"):
-            known = np.isfinite(np.log(power)).any(axis=0).all(axis=1) & (np.asarray(kinds).astype(str) == "eeg")
+            known = np.isfinite(np.log(power)).any(axis=0).all(axis=1) & (np.asarray(kinds).astype(str) == "eeg") & good
         usable.append([str(name) for name in ds["channel"].values[known]])
     shared = tuple(name for name in usable[0] if all(name in other for other in usable))
     if not shared:

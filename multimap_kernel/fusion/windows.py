@@ -11,6 +11,7 @@ def lagged_power(
     power: np.ndarray,
     bins: np.ndarray,
     channel_type: np.ndarray,
+    good: np.ndarray | None = None,
     *,
     starts: np.ndarray,
     repetition_time: float,
@@ -26,6 +27,8 @@ def lagged_power(
         Centre of each bin, s on the scanner clock.
     channel_type : (channel,)
         Only ``eeg`` is used.
+    good : (channel,)
+        Whether to use a channel; all if not given.
     starts : (time,)
         Start of the window of lag 0 of each volume, s.
     repetition_time
@@ -43,7 +46,7 @@ def lagged_power(
     InputError
         If no EEG channel can be used.
     """
-    recording = log_power(power, bins, channel_type)
+    recording = log_power(power, bins, channel_type, good)
     usable = np.isfinite(recording.values).all(axis=(0, 2))
     windows = [recording.window_mean(starts - lag, repetition_time)[:, usable] for lag in lags_s]
     features = np.stack(windows, axis=1).reshape(len(starts), -1)

@@ -13,7 +13,7 @@ from scipy.signal import fftconvolve
 from multimap_kernel.maps.blocks import Array, Shape, array, as_text, call, is_lazy, on_grid, per_block
 from multimap_kernel.maps.design import Design, make_design
 from multimap_kernel.maps.inference import describe_null, false_discovery_rate, family_wise_p, pooled_p
-from multimap_kernel.maps.power import log_power
+from multimap_kernel.maps.power import good_channels, log_power
 from multimap_kernel.maps.shifts import (
     BINS,
     SURROGATES,
@@ -61,8 +61,8 @@ def coupling_map(
     ds
         ``series (time, voxel; 1)``, ``mask (z, y, x)``, ``affine (world, index; mm)``, ``steady_state (time)``,
         ``band_power_fine (bin, channel, band; V2)`` with ``bin`` (s, scanner clock), ``channel_type (channel)``; if
-        there: events and ``confound (time, regressor)``. NumPy or Dask; a lazy Dataset is not computed. Volumes that
-        the EEG does not cover are left out.
+        there: ``good (channel)``, events and ``confound (time, regressor)``. NumPy or Dask; a lazy Dataset is not
+        computed. Channels that are not good and volumes that the EEG does not cover are left out.
     lags_s
         Positive: BOLD follows that much later than the haemodynamic response alone says, s.
     hrf
@@ -101,7 +101,7 @@ def coupling_map(
     # a response that is a little early or wide must not be left over: EEG power follows the task as well
     flexible = f"{hrf} + derivative + dispersion"
     design = make_design(ds, hrf=flexible, high_pass_hz=high_pass_hz, lazy=lazy)
-    power = (ds["band_power_fine"].data, ds["bin"].data, ds["channel_type"].data)
+    power = (ds["band_power_fine"].data, ds["bin"].data, ds["channel_type"].data, good_channels(ds))
     sampled_at = float(ds.attrs.get("sampled_at", 0.5))
     members = SURROGATES if null == "phase" else len(distinct_shifts(ds.sizes["time"], step, seed))
     plan = call(lazy, _plan, *power, ds["time"].values, step, sampled_at, tuple(lags_s), hrf, design, null, seed)
@@ -136,10 +136,10 @@ class _Plan:
 
 
 def _plan(
-    power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray, time: np.ndarray, step: float, sampled_at: float,
-    lags_s: tuple[float, ...], hrf: str, design: Design, null: str, seed: int,
+    power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray, good: np.ndarray, time: np.ndarray, step: float,
+    sampled_at: float, lags_s: tuple[float, ...], hrf: str, design: Design, null: str, seed: int,
 ) -> _Plan:  # fmt: skip
-    recording = log_power(power, bins, channel_type)
+    recording = log_power(power, bins, channel_type, good)
     _, _, covered = recording.edges(time, step)
     if covered.sum() < 10:
         raise InputError(

@@ -11,6 +11,7 @@ from multimap_kernel.maps.blocks import Array, array, as_text, call, is_lazy
 from multimap_kernel.maps.design import EVENTS, Contrasts, Design, contrast_labels
 from multimap_kernel.maps.flips import count_flips, sign_flips
 from multimap_kernel.maps.inference import describe_null, judge, student
+from multimap_kernel.maps.power import good_channels
 from multimap_kernel.maps.shifts import BINS, basis, reduce_strongest
 from multimap_kernel.schema import InputError, require, sampling
 
@@ -39,7 +40,8 @@ def evoked_map(
     ----------
     ds
         ``eeg (channel, time; V)``, clean and on the scanner clock, ``channel_type (channel)``, ``event_onset (event;
-        s)``, ``event_duration``, ``event_condition (event)``. NumPy or Dask; of a lazy Dataset the event table is read.
+        s)``, ``event_duration``, ``event_condition (event)``; if there: ``good (channel)``. NumPy or Dask; of a lazy
+        Dataset the event table is read.
         Trials that the recording does not hold whole, or that hold NaN in a usable channel, are left out.
     contrasts
         Name -> weight of each condition; empty for each condition against no response.
@@ -53,9 +55,10 @@ def evoked_map(
     Returns
     -------
     ``statistic`` (t), ``effect`` (V), ``p_fwe``, ``q_fdr (condition, channel, latency)`` float32, NaN for channels that
-    are not EEG or cannot be used and for contrasts with fewer than three trials of a condition; ``trials (condition)``:
-    how many were used; ``null_maximum (condition, permutation)``; coordinates ``latency (s)``, ``statistic_kind``,
-    ``null``, and ``position (channel, world; mm)`` if there. The family of a condition is channels x latencies.
+    are not EEG, not good or cannot be used and for contrasts with fewer than three trials of a condition; ``trials
+    (condition)``: how many were used; ``null_maximum (condition, permutation)``; coordinates ``latency (s)``,
+    ``statistic_kind``, ``null``, and ``position (channel, world; mm)`` if there. The family of a condition is channels
+    x latencies.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def evoked_map(
             "window_s must begin before 0 and end after it, with at least one permutation, found "
             f"{tuple(window_s)} and {permutations}; (-0.2, 0.8) is usual"
         )
-    labels, lazy = contrast_labels(ds, contrasts), is_lazy(ds, "eeg")
+    labels, lazy = contrast_labels(ds, contrasts), is_lazy(ds, "eeg", "good")
     onset, names = (np.asarray(ds[name].values) for name in ("event_onset", "event_condition"))
     start, frequency, samples = sampling(ds)
     offsets = np.arange(int(np.ceil(window_s[0] * frequency - 1e-6)), int(window_s[1] * frequency + 1e-6) + 1)
@@ -83,7 +86,8 @@ def evoked_map(
     design = _design(names, whole)
     members = _members(design, design.weights(contrasts), permutations)
     cut = ds["eeg"].data[:, (first[whole][:, None] + offsets).ravel()]
-    got = call(lazy, _test, cut, ds["channel_type"].data, design, contrasts, offsets < 0, members, seed)
+    channels = (ds["channel_type"].data, good_channels(ds))
+    got = call(lazy, _test, cut, *channels, design, contrasts, offsets < 0, members, seed)
     return _dataset(ds, got, labels, offsets / frequency, members)
 
 
@@ -101,15 +105,16 @@ def _members(design: Design, weights: np.ndarray, permutations: int) -> int:
 
 
 def _test(
-    cut: np.ndarray, channel_type: np.ndarray, design: Design, contrasts: Contrasts, baseline: np.ndarray,
-    members: int, seed: int,
+    cut: np.ndarray, channel_type: np.ndarray, good: np.ndarray, design: Design, contrasts: Contrasts,
+    baseline: np.ndarray, members: int, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     """All contrasts on cut trials (channel, trial x latency)."""
     channels, trials = len(cut), len(design.task)
     epochs = cut.reshape(channels, trials, baseline.size).transpose(1, 0, 2).astype(np.float64)
     epochs = epochs - epochs[:, :, baseline].mean(axis=2, keepdims=True)
     sound = np.isfinite(epochs).all(axis=2)
-    usable = (channel_type.astype(str) == "eeg") & (sound.mean(axis=0) > 0.5 if trials else False)
+    judged = (channel_type.astype(str) == "eeg") & np.asarray(good, bool)
+    usable = judged & (sound.mean(axis=0) > 0.5 if trials else False)
     kept = sound[:, usable].all(axis=1)
     got: dict[str, list[Any]] = {name: [] for name, _ in _QUANTITIES} | {"null_maximum": [], "trials": []}
     for weight in design.weights(contrasts):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
+from multimap_kernel.maps.blocks import Array
 from multimap_kernel.schema import InputError
 
 
@@ -57,7 +59,14 @@ class LogPower:
         return np.where(usable, (self.values - mean) / np.where(usable, deviation, 1.0), 0.0)
 
 
-def log_power(power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray) -> LogPower:
+def good_channels(ds: xr.Dataset) -> Array:
+    """Which channels `eeg.clean` called good (channel,), NumPy or Dask; all of them where nothing judged them."""
+    return ds["good"].data if "good" in ds.variables else np.ones(ds.sizes["channel"], bool)
+
+
+def log_power(
+    power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray, good: np.ndarray | None = None
+) -> LogPower:
     """Take the logarithm of band power and find out what can be used.
 
     Parameters
@@ -68,6 +77,9 @@ def log_power(power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray) -> 
         Centre of each bin, s, evenly spaced.
     channel_type : (channel,)
         Only ``eeg`` is used.
+    good : (channel,)
+        Whether to use a channel; all if not given. A dead electrode is not known by its power: the average reference
+        gives it minus the mean of the others.
 
     Raises
     ------
@@ -81,10 +93,12 @@ def log_power(power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray) -> 
         values = np.log(np.asarray(power, np.float64))
     finite = np.asarray(np.isfinite(values).all(axis=2))
     is_eeg = np.asarray(channel_type).astype(str) == "eeg"
-    measured = finite[:, is_eeg].any(axis=1)
-    usable = is_eeg & (finite.sum(axis=0) > 0.5 * measured.sum())  # a flat channel has no logarithm anywhere
+    sound = is_eeg & np.asarray(good, bool) if good is not None else is_eeg
+    measured = finite[:, sound].any(axis=1)
+    usable = sound & (finite.sum(axis=0) > 0.5 * measured.sum())  # power of exactly 0 has no logarithm
     if not usable.any():
-        found = f"{int(is_eeg.sum())} channels of type eeg, none with power in half of the measured bins"
+        found = f"{int(is_eeg.sum())} channels of type eeg, {int(sound.sum())} of them good"
+        found += ", none with power in half of the measured bins"
         raise InputError(f"band_power_fine must hold at least one usable EEG channel, found {found}; check clean_eeg")
     covered = np.asarray(finite[:, usable].all(axis=1))
     index = np.arange(len(bins))

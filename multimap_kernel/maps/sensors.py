@@ -12,7 +12,7 @@ from multimap_kernel.maps.blocks import array, as_text, call, is_lazy
 from multimap_kernel.maps.design import EVENTS, Contrasts, Design, Trials, check_events, contrast_labels
 from multimap_kernel.maps.inference import describe_null, judge, student
 from multimap_kernel.maps.moved import METHODS, Way, choose_way, move
-from multimap_kernel.maps.power import log_power
+from multimap_kernel.maps.power import good_channels, log_power
 from multimap_kernel.maps.shifts import basis, distinct_shifts, scaled, shifted, strongest, unit_residuals
 from multimap_kernel.schema import require
 
@@ -32,8 +32,9 @@ def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.
     ----------
     ds
         ``band_power_fine (bin, channel, band; V2)`` with ``bin`` (s, scanner clock), ``channel_type (channel)``,
-        ``event_onset, event_duration (event; s)``, ``event_condition (event)``; attribute ``repetition_time`` (s).
-        NumPy or Dask; of a lazy Dataset only ``event_condition`` is read, and only if no contrast is named.
+        ``event_onset, event_duration (event; s)``, ``event_condition (event)``; if there: ``good (channel)``;
+        attribute ``repetition_time`` (s). NumPy or Dask; of a lazy Dataset only ``event_condition`` is read, and only
+        if no contrast is named.
     contrasts
         Name -> weight of each condition; empty for each condition against the rest of the time.
     high_pass_hz
@@ -44,10 +45,9 @@ def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.
     Returns
     -------
     ``statistic`` (t), ``effect`` (change of power in percent), ``p_fwe``, ``q_fdr (condition, band, channel)``
-    float32, NaN for channels that are not EEG or cannot be used, and for contrasts of conditions that the EEG does not
-    cover;
-    ``null_maximum (condition, permutation)``; coordinates ``statistic_kind``, ``null``, and ``position (channel,
-    world; mm)`` if there. The family of a condition is channels x bands.
+    float32, NaN for channels that are not EEG, not good or cannot be used, and for contrasts of conditions that the
+    EEG does not cover; ``null_maximum (condition, permutation)``; coordinates ``statistic_kind``, ``null``,
+    and ``position (channel, world; mm)`` if there. The family of a condition is channels x bands.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.
     if not is_lazy(ds, *EVENTS):
         check_events(*(ds[name].data for name in EVENTS), end=count * step)
     members = len(distinct_shifts(count, step, seed))
-    power = (ds["band_power_fine"].data, ds["bin"].data, ds["channel_type"].data)
+    power = (ds["band_power_fine"].data, ds["bin"].data, ds["channel_type"].data, good_channels(ds))
     events = [ds[name].data for name in EVENTS]
     got = call(lazy, _test, *power, *events, contrasts, count * step, step, high_pass_hz, members, seed)
     shape = (len(labels), ds.sizes["band"], ds.sizes["channel"])
@@ -83,10 +83,11 @@ def sensor_map(ds: xr.Dataset, *, contrasts: Contrasts, high_pass_hz: float = 0.
 
 
 def _test(
-    power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray, onset: np.ndarray, duration: np.ndarray,
-    condition: np.ndarray, contrasts: Contrasts, end: float, step: float, high_pass_hz: float, members: int, seed: int,
+    power: np.ndarray, bins: np.ndarray, channel_type: np.ndarray, good: np.ndarray, onset: np.ndarray,
+    duration: np.ndarray, condition: np.ndarray, contrasts: Contrasts, end: float, step: float, high_pass_hz: float,
+    members: int, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
-    recording = log_power(power, bins, channel_type)
+    recording = log_power(power, bins, channel_type, good)
     within = recording.covered & (bins >= 0) & (bins < end)
     design = _boxcars(bins[within], check_events(onset, duration, condition, end=end), high_pass_hz)
     data = recording.values[within].reshape(int(within.sum()), -1)

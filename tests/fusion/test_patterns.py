@@ -119,6 +119,8 @@ def test_pattern_map__other_channels_are_nan_and_a_wrong_fit_is_refused(coupled)
     ds, value = coupled
     got = pattern_map(ds.assign(channel_type=("channel", ["eeg", "eeg", "eeg", "ecg"])), value, edge_mm=EDGE)
     assert got["pattern"].isnull().any(("band", "lag", "region")).values.tolist() == [False, False, False, True]
+    judged = pattern_map(ds.assign_coords(good=("channel", [True, True, True, False])), value, edge_mm=EDGE)
+    np.testing.assert_array_equal(judged["p_fwe"], got["p_fwe"])
     short = type(value)(**(vars(value) | {"split": ((0, 3),)}))
     with pytest.raises(InputError, match="at least one block must hold 8 predicted volumes"):
         pattern_map(ds, short, edge_mm=EDGE)

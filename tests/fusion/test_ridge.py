@@ -143,3 +143,13 @@ def test_fit__refuses_a_short_gap_a_short_run_and_the_wrong_clock(ds):
         fit(analysis_dataset(0, volumes=30), **OPTIONS)
     with pytest.raises(SchemaError, match="scanner clock"):
         fit(ds.assign_attrs(clock="eeg"), **OPTIONS)
+
+
+def test_fit__does_not_read_channels_that_are_not_good():
+    ds = analysis_dataset(7, volumes=120, coupling=2.0)
+    judged = ds.assign_coords(good=("channel", [True, True, False, True]))
+    other = ds.assign(channel_type=("channel", ["eeg", "eeg", "misc", "eeg"]))
+    for one in (judged, lazy(judged)):
+        np.testing.assert_allclose(
+            fit(one, **OPTIONS)[1]["prediction"], fit(other, **OPTIONS)[1]["prediction"], atol=1e-4
+        )

@@ -76,3 +76,5 @@ def test_read_table__refuses_runs_that_do_not_fit_together():
     with pytest.raises(InputError, match="one repetition time"):
         read_table({"a": a, "b": b.assign_attrs(repetition_time=1.0)}, LAGS)
     assert read_table({"a": a, "b": b.isel(channel=slice(3, None))}, LAGS).channels == tuple(a["channel"].values[3:])
+    judged = b.assign_coords(good=("channel", np.arange(b.sizes["channel"]) != 1))  # not good in one run: read in none
+    assert read_table({"a": a, "b": judged}, LAGS).channels == tuple(np.delete(a["channel"].values, 1))

@@ -116,3 +116,17 @@ def test_coupling_map__refuses_bad_input(ds):
         coupling_map(ds, lags_s=(2.0, 0.0))
     with pytest.raises(InputError, match="cover at least 10 whole volumes, found 5 of 120"):
         coupling_map(analysis_dataset(5, eeg_end=10.5), lags_s=LAGS)
+
+
+def test_coupling_map__a_channel_that_is_not_good_is_never_the_best(ds, maps):
+    truth = ds["truth_coupled"].values
+    power = ds["band_power_fine"].values.copy()
+    power[:, 3] = 4 * power[:, 2]  # what the average reference gives to a dead electrode: minus what others hold
+    ds = ds.assign(band_power_fine=(ds["band_power_fine"].dims, power))
+    kinds = ["eeg", "eeg", "eeg", "misc"]
+    got = coupling_map(ds.assign_coords(good=("channel", [True, True, True, False])), lags_s=LAGS)
+    assert (of_voxels(got["best_channel"], ds) != 3).all()
+    assert (of_voxels(got["best_channel"].sel(band="alpha", lag=0.0), ds)[truth] == 2).mean() > 0.9
+    expected = coupling_map(ds.assign(channel_type=("channel", kinds)), lags_s=LAGS)
+    for name in ("statistic", "p_fwe", "best_channel", "null_maximum"):
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)

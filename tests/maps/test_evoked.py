@@ -119,3 +119,12 @@ def test_evoked_map__refuses_bad_input(ds):
         evoked_map(ds, contrasts={}, window_s=(0.0, 0.5))
     few = evoked_map(recording(1, trials=4), contrasts={})
     assert np.isnan(few["statistic"]).all()
+
+
+def test_evoked_map__channels_that_are_not_good_are_nan(ds, maps):
+    good = np.arange(CHANNELS) != 2
+    got = evoked_map(ds.assign_coords(good=("channel", good)), contrasts={})
+    for name in ("statistic", "effect", "p_fwe", "q_fdr"):
+        assert got[name].isnull().any(("condition", "latency")).values.tolist() == (~good).tolist(), name
+    np.testing.assert_allclose(got["statistic"][:, good], maps["statistic"][:, good], rtol=1e-5)
+    assert (got["p_fwe"].min(("channel", "latency")) > 0.05).all()  # only C2 holds the response

@@ -48,3 +48,12 @@ def test_log_power__refuses_a_recording_without_eeg():
     ds["channel_type"][:] = "ecg"
     with pytest.raises(InputError, match="at least one usable EEG channel, found 0 channels of type eeg"):
         recording(ds)
+
+
+def test_log_power__channels_that_are_not_good_are_not_used():
+    ds = analysis_dataset(0, volumes=20)
+    power, bins, kinds = (ds[name].values for name in ("band_power_fine", "bin", "channel_type"))
+    made = log_power(power, bins, kinds, np.array([True, False, True, True]))
+    assert np.isfinite(made.values).all(axis=(0, 2)).tolist() == [True, False, True, True]
+    with pytest.raises(InputError, match="found 4 channels of type eeg, 0 of them good"):
+        log_power(power, bins, kinds, np.zeros(4, bool))
