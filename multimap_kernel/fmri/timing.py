@@ -20,7 +20,8 @@ MIDDLE = 0.5
 def correct_timing(ds: xr.Dataset) -> xr.Dataset:
     """Shift every slice in time to the middle of its volume, by cubic spline interpolation.
 
-    ``time`` stays the start of each volume. What is new is the attribute ``sampled_at``: the moment that the values
+    Volumes before the steady state are left as they are and enter no other volume: their signal is much higher, and
+    would ring into the first steady ones. ``time`` stays the start of each volume. What is new is the attribute ``sampled_at``: the moment that the values
     of a volume belong to, as a fraction of the repetition time after its start, so that a model is evaluated at
     ``time + sampled_at * repetition_time``. It is 0.5 after a correction; 0.5 too where slice times are not known,
     because the slices are then spread over the volume and its middle is the best guess; and for a single slice it
@@ -30,12 +31,12 @@ def correct_timing(ds: xr.Dataset) -> xr.Dataset:
     ----------
     ds
         Dataset with ``bold (time, z, y, x; 1)``, ``attrs["repetition_time"]`` (s) and, where known, the coordinate
-        ``slice_time (z; s)`` after the start of the volume.
+        ``slice_time (z; s)`` after the start of the volume, and ``steady_state (time)``.
 
     Returns
     -------
     The Dataset with ``bold`` as float32 if slices were shifted and as it was otherwise; lazy if ``bold`` is. At both
-    ends the first and the last volume are repeated. A value that was missing (NaN) stays missing, and its voxel's
+    ends the first steady and the last volume are repeated. A value that was missing (NaN) stays missing, and its voxel's
     other values are interpolated from the mean in its place. Shifted data no longer have ``slice_time``;
     ``attrs["slice_time_reference"]`` (s) says what they were shifted to.
 
@@ -60,21 +61,29 @@ def correct_timing(ds: xr.Dataset) -> xr.Dataset:
     if fraction is None or ds.sizes["z"] == 1:
         alone = 0.0 if fraction is None else float(fraction[0])
         return ds.assign_attrs(sampled_at=alone if ds.sizes["z"] == 1 else MIDDLE)
-    bold, reach = in_blocks(ds["bold"]), min(REACH, ds.sizes["time"])
+    bold, first = in_blocks(ds["bold"]), _first_steady(ds)
+    reach = min(REACH, ds.sizes["time"] - first)
     shifted = da.map_overlap(
         _shift,
-        bold,
+        bold[first:],
         depth=(reach, 0, 0, 0),
         boundary={0: "nearest", 1: "none", 2: "none", 3: "none"},
         dtype=np.float32,
         meta=np.empty((0, 0, 0, 0), np.float32),
         weights=_weights(MIDDLE - fraction, reach),
     )
+    if first:
+        shifted = da.concatenate([bold[:first].astype(np.float32), shifted])
     result = ds.drop_vars("slice_time").assign(bold=ds["bold"].variable.copy(data=shifted.rechunk(bold.chunks)))
     result = result.assign_coords(volume_axis(ds)).assign_attrs(
         sampled_at=MIDDLE, slice_time_reference=MIDDLE * repetition_time
     )
     return finish(result, ds)
+
+
+def _first_steady(ds: xr.Dataset) -> int:
+    """Number of volumes before the steady state; 0 where no volume is steady, for then there is none to spare."""
+    return int(small(ds["steady_state"]).argmax()) if "steady_state" in ds.variables else 0
 
 
 def _fractions(ds: xr.Dataset, repetition_time: float) -> np.ndarray | None:

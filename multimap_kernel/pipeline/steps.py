@@ -283,7 +283,7 @@ STEPS: tuple[Step, ...] = (
         normalise_bold,
         ("ingest", "realign", "normalise_anatomy"),
         ("realign", "normalise", "confounds"),
-        version=2,
+        version=3,
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
     Step(
