@@ -21,11 +21,11 @@ def correct_timing(ds: xr.Dataset) -> xr.Dataset:
     """Shift every slice in time to the middle of its volume, by cubic spline interpolation.
 
     Volumes before the steady state are left as they are and enter no other volume: their signal is much higher, and
-    would ring into the first steady ones. ``time`` stays the start of each volume. What is new is the attribute ``sampled_at``: the moment that the values
-    of a volume belong to, as a fraction of the repetition time after its start, so that a model is evaluated at
-    ``time + sampled_at * repetition_time``. It is 0.5 after a correction; 0.5 too where slice times are not known,
-    because the slices are then spread over the volume and its middle is the best guess; and for a single slice it
-    is that slice's own time (0 if not known), which needs no interpolation.
+    would ring into the first steady ones. ``time`` stays the start of each volume. What is new is the attribute
+    ``sampled_at``: the moment that the values of a volume belong to, as a fraction of the repetition time after its
+    start, so that a model is evaluated at ``time + sampled_at * repetition_time``. It is 0.5 after a correction; 0.5
+    too where slice times are not known, because the slices are then spread over the volume and its middle is the best
+    guess; and for a single slice it is that slice's own time (0 if not known), which needs no interpolation.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def correct_timing(ds: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     The Dataset with ``bold`` as float32 if slices were shifted and as it was otherwise; lazy if ``bold`` is. At both
-    ends the first steady and the last volume are repeated. A value that was missing (NaN) stays missing, and its voxel's
-    other values are interpolated from the mean in its place. Shifted data no longer have ``slice_time``;
+    ends the first steady and the last volume are repeated. A value that was missing (NaN) stays missing, and its
+    voxel's other values are interpolated from the mean in its place. Shifted data no longer have ``slice_time``;
     ``attrs["slice_time_reference"]`` (s) says what they were shifted to.
 
     Raises
