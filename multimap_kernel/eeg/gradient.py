@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels, whole
-from multimap_kernel.eeg.template import mean_of_others
+from multimap_kernel.eeg.template import mean_of_others, outlying
 from multimap_kernel.schema import InputError, Sampling, require, sampling
 
 Floats = NDArray[np.float64]
@@ -23,10 +23,14 @@ _PAD = 64
 """Samples around each epoch that take the ringing of the fractional shift."""
 _LOW_HZ = 20.0
 """Below, EEG is strong: delays and gains are fitted above."""
+_EEG_HZ = 70.0
+"""Up to here each channel tells which of its volumes hold a movement or an electrode pop."""
 _REFERENCES = 3
 """Channels that the delays of the volumes are found on."""
 _PLAIN = 10.0
 """Least energy of the mean epoch, in units of what the mean of pure noise has, to fit delays on it."""
+_STEEP = 7.0
+"""A slope this many times further from the median slope than the median volume's is no drift of EEG."""
 _OUTLIER = 25.0
 """An epoch this many times further from its template than the median epoch (in energy) enters no template."""
 
@@ -42,6 +46,7 @@ class _Layout:
     length: int
     samples: int
     low_bin: int
+    eeg_bin: int
 
     @property
     def size(self) -> int:
@@ -63,7 +68,8 @@ def remove_gradient_artifact(
     Volume ``k`` lasts from ``k * repetition_time`` to the next one, which is a fraction of a sample on the EEG's
     grid. Epochs are brought to one phase by a Fourier shift, by the clock first and then by what the artifact itself
     tells (jitter of single volumes, found on three channels). The template of a volume is the mean of the ``window``
-    volumes nearest to it, never itself, without their linear trends, scaled by least squares and shifted back. First
+    volumes nearest to it, never itself, without their linear trends, scaled by least squares and shifted back. A volume
+    that is unlike all around it in a channel (a movement, an electrode pop) enters no template of that channel. First
     and last volumes get templates from the inner side. Volumes cut by an end of the recording are corrected by their
     neighbours' template and enter none; samples outside all volumes are not changed.
 
@@ -133,6 +139,7 @@ def _lay_out(axis: Sampling, repetition_time: float, volume: NDArray[np.int64]) 
         length=length,
         samples=axis.samples,
         low_bin=min(int(np.ceil(_LOW_HZ * size / axis.frequency)), size // 4),
+        eeg_bin=min(int(np.ceil(_EEG_HZ * size / axis.frequency)), size // 2) + 1,
     )
 
 
@@ -148,16 +155,18 @@ def _timing_of(eeg: xr.DataArray, candidates: NDArray[np.int64], layout: _Layout
 
 def _channel_timing(traces: np.ndarray, *, layout: _Layout) -> Floats:
     """What one channel (1, time) tells: delay of each volume (samples), who strays, how much it knows (repeated)."""
+    if not np.isfinite(traces).all():
+        return np.zeros((3, len(layout.first)))
     delay, information, stray = _fit_delays(_spectra(traces[0], layout)[:, layout.low_bin :], layout)
     return np.stack([delay, stray, np.full(len(delay), information)])
 
 
 def _agree(told: Floats, *, layout: _Layout) -> Floats:
     """Two rows: delay of each volume against the clock (samples); 1 if a template may use the volume, else 0."""
-    delays, strays, information = told[:, 0], told[:, 1].sum(0), told[:, 2, 0]
-    delay = np.average(delays, axis=0, weights=information) if information.sum() > 0 else np.zeros(delays.shape[1])
+    told = told[told[:, 2, 0] > 0]  # a flat or broken channel has no say
+    delay = np.average(told[:, 0], axis=0, weights=told[:, 2, 0]) if len(told) else np.zeros(len(layout.first))
     complete = layout.whole.astype(np.float64)
-    usable = complete * (strays <= len(told) // 2)
+    usable = complete * (told[:, 1].sum(0) <= len(told) // 2)
     if usable.sum() < max(_LEAST_VOLUMES, 0.8 * complete.sum()):
         usable = complete  # what strays this often is the rule, not the exception
     return np.stack([delay[layout.nearest], usable])
@@ -205,10 +214,12 @@ def _spectra(trace: np.ndarray, layout: _Layout) -> np.ndarray:
     """Spectra of all epochs; each epoch loses its mean and its slope against the mean slope of all.
 
     The artifact has the same slope in every volume, so that only the slow drift of the EEG is kept out of the
-    template.
+    template. An electrode that pops gives its volume a slope that is no part of that mean.
     """
     slope = np.concatenate([_trend(_epochs(trace, rows, layout), layout)[1] for rows in _parts(len(layout.first))])
-    slope -= slope[layout.whole].mean()
+    known = slope[layout.whole]
+    away = np.abs(known - np.median(known))
+    slope -= known[~(away > _STEEP * np.median(away))].mean()
     line = np.arange(layout.size, dtype=np.float32) - _PAD - (layout.length - 2) / 2
     spectra = np.empty((len(layout.first), layout.size // 2 + 1), np.complex64)
     for rows in _parts(len(layout.first)):
@@ -259,6 +270,9 @@ def _artifact(spectra: np.ndarray, delay: Floats, weight: Floats, layout: _Layou
     """Scaled template of each epoch, back at the epoch's own phase; bin after bin, since bins do not mix."""
     omega = (2 * np.pi / layout.size * np.arange(spectra.shape[1])).astype(np.float32)
     late = (layout.fraction - delay)[:, None].astype(np.float32)
+    slow = slice(0, layout.eeg_bin)
+    told = spectra[:, slow] * np.exp(-1j * omega[slow] * late)
+    weight = weight * ~outlying(told.view(np.float32), weight, window)
     energy, along = np.zeros(len(spectra)), np.zeros(len(spectra))
     for bins in _parts(spectra.shape[1], 512):
         own = spectra[:, bins] * np.exp(-1j * omega[bins] * late)

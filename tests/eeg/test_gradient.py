@@ -123,6 +123,48 @@ def test_remove_gradient_artifact__a_volume_with_a_movement_spoils_no_other():
     assert quality(run.brain, corrected(run, run.brain + run.artifact + wild), run.frequency, others) > 13
 
 
+def slow_movement(time):
+    """1.7 Hz of 1 mV for a second in all channels: nothing of it above 20 Hz."""
+    return 1e-3 * np.sin(2 * np.pi * 1.7 * time) * np.sin(np.pi * np.clip(time, 0, 1)) * np.ones((3, 1))
+
+
+def pop(time):
+    """One electrode jumps by 3 mV and comes back within half a second."""
+    return 3e-3 * np.exp(-np.maximum(time, 0) / 0.5) * (time > 0) * np.array([[1.0], [0], [0]])
+
+
+@pytest.mark.parametrize("event", [slow_movement, pop])
+def test_remove_gradient_artifact__what_happens_in_one_volume_spoils_no_other(event):
+    """In every channel the error of the other volumes stays within 1 dB of its limit."""
+    run = scan(channels=3, volumes=40, seed=3, **HARD)
+    time = run.start + np.arange(run.brain.shape[1]) / run.frequency
+    happened = event(time - 40.4)
+    found = corrected(run, run.brain + run.artifact + happened) - happened
+    others = run.inside & ((time < 38) | (time > 44))
+    for channel in range(3):
+        one = slice(channel, channel + 1)
+        assert quality(run.brain[one], found[one], run.frequency, others) >= 10 * np.log10(30) - 1
+
+
+@pytest.mark.parametrize("broken", [np.nan, 0.0])
+def test_remove_gradient_artifact__a_broken_channel_has_no_say_in_the_delays(broken):
+    """One of the channels that tell the jitter has no values: the others are corrected to their limit."""
+    run = scan(channels=4, volumes=40, seed=6, **HARD)
+    values = run.brain + run.artifact
+    values[1] = broken
+    found, kept = corrected(run, values), [0, 2, 3]
+    assert quality(run.brain[kept], found[kept], run.frequency, run.inside) >= 10 * np.log10(30) - 1
+
+
+def test_remove_gradient_artifact__follows_an_artifact_that_changes_for_good():
+    """The head lies otherwise for the last quarter: those volumes are no outliers, and have templates of their own."""
+    run, other = (scan(channels=2, volumes=60, seed=seed, ppm=8.0) for seed in (4, 5))
+    time = run.start + np.arange(run.brain.shape[1]) / run.frequency
+    turned = run.brain + run.artifact + 0.05 * (time >= 90) * other.artifact
+    late = run.inside & (time >= 102)
+    assert quality(run.brain, corrected(run, turned, window=10), run.frequency, late) >= 10 * np.log10(10) - 1
+
+
 @pytest.mark.parametrize("chunks", [(1, 40000), (3, -1), (2, 77777)])
 def test_remove_gradient_artifact__chunks_change_nothing(chunks):
     run = scan(channels=3, volumes=8, **HARD)
