@@ -213,6 +213,18 @@ class Recipe(_Part):
     publish: Publish = Publish()
     group: Group = Group()
 
+    @model_validator(mode="after")
+    def _bands_pass_the_filter(self) -> Self:
+        limit = self.clean_eeg.lowpass_hz
+        for name, (low, high) in self.features.bands.items():
+            if high > limit:
+                raise ValueError(
+                    f"each of features.bands must end at or below clean_eeg.lowpass_hz ({limit:g} Hz), above which "
+                    f"nothing is left of the EEG; found {name!r} of {low:g} to {high:g} Hz; raise lowpass_hz, or end "
+                    "or leave out the band"
+                )
+        return self
+
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
         """Read a recipe from YAML.
@@ -246,7 +258,8 @@ class Recipe(_Part):
 def _explain(error: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] != "extra_forbidden":
-        return f"{where} is not allowed: {error['msg']} (found {error['input']!r})"
+        found = f" (found {error['input']!r})" if error["loc"] else ""  # not the recipe whole
+        return f"{where} is not allowed: {error['msg']}{found}"
     known = _options(error["loc"][:-1])
     near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

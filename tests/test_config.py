@@ -25,6 +25,11 @@ def test_recipe__survives_yaml(tmp_path):
         ({"clean_eeg": {"gradient": {"windows": 3}}}, "did you mean 'window'"),
         ({"clean_eeg": {"lowpass_hz": 200}}, "highpass_hz < lowpass_hz < sampling_hz / 2"),
         ({"features": {"bands": {"alpha": [12, 8]}}}, "band 'alpha' must have 0 < low < high"),
+        (
+            {"clean_eeg": {"lowpass_hz": 35}},
+            r"features.bands must end at or below clean_eeg.lowpass_hz \(35 Hz\).*found 'gamma' of 30 to 40 Hz",
+        ),
+        ({"features": {"bands": {"high": [60, 100]}}}, "'high' of 60 to 100 Hz; raise lowpass_hz"),
         ({"realign": {"backend": "magic"}}, "realign.backend is not allowed"),
         ({"version": 7}, "version is not allowed"),
     ],
@@ -32,6 +37,11 @@ def test_recipe__survives_yaml(tmp_path):
 def test_recipe__refuses_and_says_what_was_meant(stored, message):
     with pytest.raises(RecipeError, match=message):
         Recipe.parse(stored, "recipe.yaml")
+
+
+def test_recipe__a_band_may_end_where_the_filter_does():
+    recipe = Recipe.parse({"clean_eeg": {"lowpass_hz": 40}})
+    assert recipe.features.bands["gamma"][1] == recipe.clean_eeg.lowpass_hz
 
 
 def test_recipe__tells_all_faults_at_once():
