@@ -111,13 +111,14 @@ def fixed_effects(ds: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     ds
-        ``effect``, ``effect_variance (run, ..., z, y, x)``, as stacked by `stack_maps`; without a variance all runs
-        weigh the same. NaN where a run has no value. NumPy or Dask; lazy on Dask.
+        ``effect``, ``effect_variance (run, ..., z, y, x)``, as stacked by `stack_maps`. Without a variance, or at a
+        voxel where it is NaN in all runs, as of the maps of EEG, all runs weigh the same. NaN where a run has
+        no value. NumPy or Dask; lazy on Dask.
 
     Returns
     -------
     The Dataset without ``run``: ``effect`` the weighted mean over the runs that have a value, ``effect_variance``
-    that of this mean; NaN where no run has one.
+    that of this mean, NaN where it is known of no run; both are NaN where no run has a value.
 
     Raises
     ------
@@ -137,7 +138,8 @@ def fixed_effects(ds: xr.Dataset) -> xr.Dataset:
     weight: Any = (1 / ds["effect_variance"].astype(np.float64)).where(np.isfinite(effect))
     weight = weight.where(np.isfinite(weight))
     total = weight.sum("run").pipe(lambda one: one.where(one > 0))
-    mean = (weight * effect).sum("run") / total
+    untold = ds["effect_variance"].isnull().all("run")
+    mean = ((weight * effect).sum("run") / total).where(~untold, effect.mean("run", dtype=np.float64))
     combined = {
         "effect": mean.assign_attrs(attrs),
         "effect_variance": (1 / total).assign_attrs(ds["effect_variance"].attrs),

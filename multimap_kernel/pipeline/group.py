@@ -211,6 +211,11 @@ def _write_maps(
 
 
 GROUP = Step(
-    "group", make_group_maps, recipe=("group",), level="study", libraries=("numpy", "scipy", "numba", "nilearn")
+    "group",
+    make_group_maps,
+    recipe=("group",),
+    level="study",
+    version=2,
+    libraries=("numpy", "scipy", "numba", "nilearn"),
 )
 """Reads the maps of all sessions; it stands apart from the line of a session."""

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from nilearn.glm.contrasts import compute_fixed_effects
 
-from multimap_kernel.maps import fixed_effects, stack_maps
+from multimap_kernel.maps import fixed_effects, group_map, stack_maps
 from multimap_kernel.schema import InputError, SchemaError, affine_coordinate
 
 SHAPE = (3, 4, 5)
@@ -87,3 +87,28 @@ def test_stack_maps__refuses():
         stack_maps({})
     with pytest.raises(SchemaError, match="02 must have an effect, or r as statistic"):
         stack_maps({"01": one_map(0), "02": one_map(1).drop_vars("effect")})
+
+
+def test_fixed_effects__runs_of_unknown_variance_weigh_the_same():
+    maps = {f"run-{seed}": one_map(seed) for seed in range(3)}
+    for ds in maps.values():
+        ds["effect_variance"][1] = np.nan
+    maps["run-2"]["effect"][1, 0, 0, 0, 0] = np.nan
+    for stacked in (stack_maps(maps, dim="run"), stack_maps(maps, dim="run").chunk({"run": 1})):
+        got = fixed_effects(stacked)
+        values = np.stack([ds["effect"].values[1] for ds in maps.values()])
+        np.testing.assert_allclose(got["effect"][1], np.nanmean(values, axis=0), rtol=1e-6)
+        assert got["effect_variance"][1].isnull().all()
+        known = fixed_effects(stacked.isel(condition=[0]))
+        np.testing.assert_array_equal(got["effect"][0], known["effect"][0])
+
+
+def test_group_map__members_with_several_runs_stay_where_the_variance_is_unknown():
+    """As of the EEG of activation maps: four members have two runs, four have one."""
+    members = {f"sub-{seed}": one_map(seed) for seed in range(8)}
+    for seed, ds in enumerate(members.values()):
+        ds["effect_variance"][:] = np.nan
+        if seed < 4:
+            runs = {"1": ds, "2": one_map(100 + seed).assign(effect_variance=ds["effect_variance"])}
+            members[f"sub-{seed}"] = fixed_effects(stack_maps(runs, dim="run"))
+    assert (group_map(stack_maps(members), permutations=19)["n"] == 8).all()
