@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from multimap_kernel.eeg.spans import overlaps
 from multimap_kernel.maps.blocks import Array, array, as_text, call, is_lazy
 from multimap_kernel.maps.design import EVENTS, Contrasts, Design, contrast_labels
 from multimap_kernel.maps.flips import count_flips, sign_flips
@@ -40,9 +41,9 @@ def evoked_map(
     ----------
     ds
         ``eeg (channel, time; V)``, clean and on the scanner clock, ``channel_type (channel)``, ``event_onset (event;
-        s)``, ``event_duration``, ``event_condition (event)``; if there: ``good (channel)``. NumPy or Dask; of a lazy
-        Dataset the event table is read.
-        Trials that the recording does not hold whole, or that hold NaN in a usable channel, are left out.
+        s)``, ``event_duration``, ``event_condition (event)``; if there: ``good (channel)`` and ``bad_span
+        (span, end; s)``. NumPy or Dask; of a lazy Dataset the event table is read. Trials that the recording does not
+        hold whole, that a bad span touches, or that hold NaN in a usable channel, are left out.
     contrasts
         Name -> weight of each condition; empty for each condition against no response.
     window_s
@@ -83,6 +84,7 @@ def evoked_map(
     offsets = np.arange(int(np.ceil(window_s[0] * frequency - 1e-6)), int(window_s[1] * frequency + 1e-6) + 1)
     first = np.round((onset - start) * frequency).astype(int)
     whole = (first + offsets[0] >= 0) & (first + offsets[-1] < samples)
+    whole &= ~overlaps(ds, start + (first + offsets[0]) / frequency, start + (first + offsets[-1] + 1) / frequency)
     design = _design(names, whole)
     members = _members(design, design.weights(contrasts), permutations)
     cut = ds["eeg"].data[:, (first[whole][:, None] + offsets).ravel()]
@@ -127,7 +129,7 @@ def _test(
                 values[usable] = found[name].reshape(-1, baseline.size)
             got[name].append(values)
         got["null_maximum"].append(found.get("null_maximum", np.full(members, np.nan)))
-        got["trials"].append(int(own.sum()))
+        got["trials"].append(int(own.sum()) if usable.any() else 0)
     count = max(int(np.isfinite(one).sum()) for one in got["null_maximum"])
     return {name: np.array(parts) for name, parts in got.items()} | {"null": describe_null(_METHOD, count, seed)}
 

@@ -8,6 +8,7 @@ import xarray as xr
 from lazy import max_computes
 from scipy import stats
 
+from multimap_kernel.eeg import blank_spans
 from multimap_kernel.maps import evoked_map
 from multimap_kernel.schema import InputError, SchemaError, regular_time
 
@@ -128,3 +129,23 @@ def test_evoked_map__channels_that_are_not_good_are_nan(ds, maps):
         assert got[name].isnull().any(("condition", "latency")).values.tolist() == (~good).tolist(), name
     np.testing.assert_allclose(got["statistic"][:, good], maps["statistic"][:, good], rtol=1e-5)
     assert (got["p_fwe"].min(("channel", "latency")) > 0.05).all()  # only C2 holds the response
+
+
+def test_evoked_map__trials_in_bad_spans_are_left_out(ds):
+    """A straight line stands there: 30 of 60 trials of it would halve the response."""
+    spans = [(0.0, 30.0), (70.9, 101.7)]
+    got = evoked_map(blank_spans(ds, spans=spans), contrasts={})
+    onset = ds["event_onset"].values
+    touched = np.any([(onset - 0.2 < high) & (onset + 0.81 > low) for low, high in spans], axis=0)
+    expected = evoked_map(ds.isel(event=~touched), contrasts={})
+    for name in ("statistic", "effect", "p_fwe", "trials"):
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, err_msg=name)
+    go = ds["event_condition"].values == "go"
+    assert got["trials"].values.tolist() == [int((go & ~touched).sum()), int((~go & ~touched).sum())]
+    assert int(got["trials"].sum()) == 30
+
+
+def test_evoked_map__no_trial_is_used_where_no_channel_is_good(ds):
+    got = evoked_map(ds.assign_coords(good=("channel", np.zeros(CHANNELS, bool))), contrasts={})
+    assert got["trials"].values.tolist() == [0, 0]
+    assert got["statistic"].isnull().all()
