@@ -9,6 +9,7 @@ import xarray as xr
 
 from multimap_kernel.fusion.regions import regions
 from multimap_kernel.maps.blocks import array, as_text, call, is_lazy
+from multimap_kernel.maps.design import centred_confounds
 from multimap_kernel.maps.inference import describe_null, judge
 from multimap_kernel.maps.power import good_channels, log_power
 from multimap_kernel.maps.shifts import BINS, SURROGATES, basis, scaled, strongest, surrogates, unit_residuals
@@ -146,8 +147,7 @@ def _correlate(measured: np.ndarray, data: np.ndarray, nuisance: np.ndarray, see
 def _nuisance(block: np.ndarray, confound: np.ndarray) -> np.ndarray:
     """Basis of level and trend of each block, and the strongest confounds: all would leave a short run empty."""
     each = (block[:, None] == np.unique(block)).astype(np.float64)
-    table = np.nan_to_num(confound)
-    table = table - table.mean(axis=0)
+    table = centred_confounds(confound)
     deviation = table.std(axis=0)
     strong = np.linalg.svd(table[:, deviation > 0] / deviation[deviation > 0], full_matrices=False)[0]
     trend = each * np.linspace(-1, 1, len(block))[:, None]

@@ -10,6 +10,7 @@ from dask.base import compute
 
 from multimap_kernel.fusion.windows import lagged_power
 from multimap_kernel.maps.blocks import Shape, call, is_lazy, per_block
+from multimap_kernel.maps.design import centred_confounds
 from multimap_kernel.maps.power import good_channels
 from multimap_kernel.maps.shifts import SURROGATES, basis, circulant, random_phases, unit_residuals
 from multimap_kernel.schema import Fit, InputError, annotate, require
@@ -133,7 +134,7 @@ def _read(ds: xr.Dataset, lags_s: tuple[float, ...]) -> _Run:
         power, ds["bin"].values, channel_type, good, starts=time + shift, repetition_time=step, lags_s=lags_s
     )
     known = np.isfinite(features).all(axis=1) & np.asarray(steady, bool)
-    table = np.column_stack([np.linspace(-1, 1, len(time)), *(np.nan_to_num(part) for part in confound)])
+    table = np.column_stack([np.linspace(-1, 1, len(time)), *map(centred_confounds, confound)])
     return _Run(features, table, np.flatnonzero(known))
 
 

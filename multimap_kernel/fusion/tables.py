@@ -13,7 +13,7 @@ from dask.base import compute
 
 from multimap_kernel.fusion.patches import no_patches, read_patches
 from multimap_kernel.fusion.windows import lagged_power
-from multimap_kernel.maps.design import make_design
+from multimap_kernel.maps.design import centred_confounds, make_design
 from multimap_kernel.maps.power import good_channels
 from multimap_kernel.maps.shifts import basis
 from multimap_kernel.schema import InputError, require
@@ -252,7 +252,7 @@ def _partial(series: np.ndarray, confound: np.ndarray) -> np.ndarray:
     Confounds know nothing of the EEG, so that they may be estimated on the whole run. They may take a quarter of the
     rows: of more, the strongest principal components are taken.
     """
-    centred = np.nan_to_num(confound - confound.mean(axis=0))
+    centred = centred_confounds(confound)
     size = centred.std(axis=0)
     left, _, _ = np.linalg.svd(centred[:, size > 0] / size[size > 0], full_matrices=False)
     trend = np.linspace(-1, 1, len(series))

@@ -222,12 +222,17 @@ def _design(
         )
     main = [f"condition{number:04d}" for number in range(len(names))]
     task, others = matrix[main].to_numpy(np.float64), matrix.drop(columns=main).to_numpy(np.float64)
-    known = np.isfinite(confound)  # derivatives have no first value
-    mean = np.where(known, confound, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    filled = np.where(known, confound - mean, 0.0)
     spikes = np.eye(count)[:, ~np.asarray(steady, bool)]
     number = np.array([names.index(name) for name in events["trial_type"]], int)
     trials = Trials(
         events["onset"].to_numpy(), events["duration"].to_numpy(), number, frame_times, hrf.partition(" ")[0]
     )
-    return Design(names, task, basis(np.column_stack([others, filled, spikes])), np.asarray(steady, bool), trials)
+    nuisance = basis(np.column_stack([others, centred_confounds(confound), spikes]))
+    return Design(names, task, nuisance, np.asarray(steady, bool), trials)
+
+
+def centred_confounds(confound: np.ndarray) -> np.ndarray:
+    """Confounds (time, regressor) less their mean, at which an unknown value stands: derivatives have no first."""
+    known = np.isfinite(confound)
+    mean = np.where(known, confound, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(known, confound - mean, 0.0)

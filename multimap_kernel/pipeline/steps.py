@@ -293,13 +293,13 @@ STEPS: tuple[Step, ...] = (
         ("features",),
         libraries=("numpy", "scipy"),
     ),
-    Step("fuse", fuse, ("features",), ("fuse",), version=5, libraries=_fuse_libraries),
+    Step("fuse", fuse, ("features",), ("fuse",), version=6, libraries=_fuse_libraries),
     Step(
         "map",
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
         ("map", "fuse", "confounds"),
-        version=9,
+        version=10,
         libraries=("numpy", "scipy", "numba", "nilearn"),
     ),
     Step(

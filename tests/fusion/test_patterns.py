@@ -124,3 +124,12 @@ def test_pattern_map__other_channels_are_nan_and_a_wrong_fit_is_refused(coupled)
     short = type(value)(**(vars(value) | {"split": ((0, 3),)}))
     with pytest.raises(InputError, match="at least one block must hold 8 predicted volumes"):
         pattern_map(ds, short, edge_mm=EDGE)
+
+
+def test_pattern_map__a_confound_of_one_unknown_value_is_still_taken_out(coupled):
+    ds, value = coupled
+    missing = ds["confound"].where((ds["time"] != ds["time"][60]) | (ds["regressor"] != 2))
+    low, high = (
+        pattern_map(ds.assign(confound=missing + level), value, edge_mm=EDGE)["statistic"] for level in (0.0, 50.0)
+    )
+    np.testing.assert_allclose(high, low, atol=1e-4)

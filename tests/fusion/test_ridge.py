@@ -153,3 +153,11 @@ def test_fit__does_not_read_channels_that_are_not_good():
         np.testing.assert_allclose(
             fit(one, **OPTIONS)[1]["prediction"], fit(other, **OPTIONS)[1]["prediction"], atol=1e-4
         )
+
+
+def test_fit__a_confound_of_one_unknown_value_is_still_taken_out():
+    """What level a confound has says nothing; an unknown value must not make it say something."""
+    ds = analysis_dataset(7, volumes=120, coupling=2.0)
+    missing = ds["confound"].where((ds["time"] != ds["time"][60]) | (ds["regressor"] != 2))
+    low, high = (fit(ds.assign(confound=missing + level), **OPTIONS)[1]["prediction"] for level in (0.0, 50.0))
+    np.testing.assert_allclose(high, low, atol=1e-3)

@@ -78,3 +78,16 @@ def test_read_table__refuses_runs_that_do_not_fit_together():
     assert read_table({"a": a, "b": b.isel(channel=slice(3, None))}, LAGS).channels == tuple(a["channel"].values[3:])
     judged = b.assign_coords(good=("channel", np.arange(b.sizes["channel"]) != 1))  # not good in one run: read in none
     assert read_table({"a": a, "b": judged}, LAGS).channels == tuple(np.delete(a["channel"].values, 1))
+
+
+def test_read_table__a_confound_of_one_unknown_value_is_still_taken_out():
+    from multimap_kernel.fusion.tables import read_table
+
+    ds = next(iter(coupled_runs(1, minutes=3.0, regions=4).values()))
+    motion = 5 + np.random.default_rng(0).standard_normal((ds.sizes["time"], 1))
+    series = ds["region_series"] + 3 * motion
+    motion[ds.sizes["time"] // 2] = np.nan
+    table = read_table({"a": ds.assign(region_series=series, confound=(("time", "regressor"), motion))}, LAGS)
+    known = np.isfinite(motion[table.volume, 0])
+    r = np.corrcoef(motion[table.volume][known, 0], table.target[known].T)[0, 1:]
+    assert np.abs(r).max() < 0.05
