@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels, map_samples, whole
+from multimap_kernel.eeg.spans import overlaps
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,8 @@ def clean(
     Parameters
     ----------
     ds
-        ``eeg (channel, time; V)``; ``channel_type (channel)`` tells which channels are EEG.
+        ``eeg (channel, time; V)``; ``channel_type (channel)`` tells which channels are EEG; ``bad_span (span, end;
+        s)``, if there: channels are judged by the times outside.
     highpass_hz, lowpass_hz
         Ends of the band to keep, Hz.
     reference
@@ -50,16 +52,17 @@ def clean(
     are flagged, not changed. Metrics: ``deviation`` (V, robust standard deviation), ``flat`` (share of seconds
     without signal), ``fast`` (share of the deviation above 30 Hz), ``line_noise`` (power at 50 or 60 Hz over the
     frequencies beside) and ``gradient_residual`` (power at the multiples of 1 / repetition_time between 10 and 60 Hz
-    over what lies between them; NaN where the attribute ``repetition_time`` is not known). Only EEG channels are
-    judged. Lazy if the input is.
+    over what lies between them; NaN where the attribute ``repetition_time`` is not known). ``fast``, ``line_noise`` and
+    ``gradient_residual`` are NaN where bad spans leave no stretch of 4 s, or of 4 volumes. Only EEG channels are
+    judged; one that holds NaN is bad. Lazy if the input is.
 
     Raises
     ------
     SchemaError
         If there is no ``eeg`` or its time axis is not regular.
     InputError
-        If the band does not fit the sampling frequency, the recording is shorter than the filter, or the reference
-        is not known.
+        If the band does not fit the sampling frequency, the recording is shorter than the filter, the reference is
+        not known, or, once computed, no EEG channel is good enough for an average reference.
 
     References
     ----------
@@ -82,8 +85,14 @@ def clean(
     eeg = ds["eeg"]
     filtered = eeg.copy(data=map_channels(eeg, _filter, (axis.samples,), taps=taps))
     repetition_time = float(ds.attrs.get("repetition_time", np.nan))
+    begin = np.asarray(eeg["time"].values, np.float64)
     quality = map_channels(
-        filtered, _measure, (len(METRICS),), frequency=axis.frequency, repetition_time=repetition_time
+        filtered,
+        _measure,
+        (len(METRICS),),
+        frequency=axis.frequency,
+        repetition_time=repetition_time,
+        known=~overlaps(ds, begin, begin + 1 / axis.frequency),
     )
     judged = channels_of(ds, "eeg")
     good = whole(quality, _judge, (eeg.sizes["channel"],), judged=judged).astype(bool)
@@ -118,17 +127,29 @@ def _filter(block: np.ndarray, *, taps: np.ndarray) -> np.ndarray:
     return np.stack([signal.oaconvolve(trace, taps, mode="valid") for trace in padded]).astype(np.float32)
 
 
-def _measure(block: np.ndarray, *, frequency: float, repetition_time: float) -> np.ndarray:
+def _measure(block: np.ndarray, *, frequency: float, repetition_time: float, known: NDArray[np.bool_]) -> np.ndarray:
     rows = []
     second = max(2, round(frequency))
+    seconds = len(known) // second
+    clear = known[: seconds * second].reshape(seconds, second).all(1)
     for trace in np.asarray(block, np.float64):
-        deviation = 0.7413 * float(np.subtract(*np.percentile(trace, [75, 25])))
-        seconds = trace[: len(trace) // second * second].reshape(-1, second)
-        f, density = signal.welch(trace, frequency, nperseg=min(len(trace), 4 * second))
-        fast = float(np.sqrt(density[f >= _FAST_HZ].sum() / max(density.sum(), 1e-300)))
-        flat = float((np.ptp(seconds, axis=1) < _FLAT_V).mean()) if len(seconds) else 0.0
-        rows.append((deviation, flat, fast, _line_noise(f, density), _comb(trace, frequency, repetition_time)))
+        deviation = 0.7413 * float(np.subtract(*np.percentile(trace[known], [75, 25])))
+        spread = np.ptp(trace[: seconds * second].reshape(seconds, second)[clear], axis=1)
+        flat = float((spread < _FLAT_V).mean()) if len(spread) else 0.0
+        f, density = _density(trace, frequency, min(len(trace), 4 * second), known)
+        fast = float(np.sqrt(density[f >= _FAST_HZ].sum() / np.maximum(density.sum(), 1e-300)))
+        comb = _comb(trace, frequency, repetition_time, known)
+        rows.append((deviation, flat, fast, _line_noise(f, density), comb))
     return np.asarray(rows, np.float32)
+
+
+def _density(trace: Floats, frequency: float, segment: int, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Welch's spectral density of the segments without unknown samples; NaN if there are none."""
+    f, place, density = signal.spectrogram(trace, frequency, "hann", nperseg=segment, noverlap=segment // 2)
+    first = np.rint(place * frequency - segment / 2).astype(int)
+    unknown = np.concatenate([[0], np.cumsum(~known)])
+    clear = unknown[first + segment] == unknown[first]
+    return f, density[:, clear].mean(1) if clear.any() else np.full(len(f), np.nan)
 
 
 def _line_noise(f: Floats, density: Floats) -> float:
@@ -137,27 +158,29 @@ def _line_noise(f: Floats, density: Floats) -> float:
         on = np.abs(f - line) <= 0.5
         beside = (np.abs(f - line) >= 2) & (np.abs(f - line) <= 5)
         if f[-1] > line + 5:
-            ratios.append(float(density[on].max() / max(np.median(density[beside]), 1e-300)))
-    return max(ratios)
+            ratios.append(float(density[on].max() / np.maximum(np.median(density[beside]), 1e-300)))
+    return float(np.max(ratios))  # NaN stays NaN
 
 
-def _comb(trace: np.ndarray, frequency: float, repetition_time: float) -> float:
+def _comb(trace: Floats, frequency: float, repetition_time: float, known: NDArray[np.bool_]) -> float:
     """Power at the lines of the volume rate over the power between them."""
     segment = round(4 * repetition_time * frequency) if np.isfinite(repetition_time) else 0
     if not 0 < segment <= len(trace):
         return float("nan")
     # Four volumes in a segment: a line at every fourth frequency, clear of it at the second after.
-    density = signal.welch(trace, frequency, nperseg=segment)[1]
+    density = _density(trace, frequency, segment, known)[1]
     lines = np.arange(int(np.ceil(10 * repetition_time)), int(min(60.0, 0.45 * frequency) * repetition_time) + 1) * 4
-    return float(density[lines].mean() / max(float(density[lines + 2].mean()), 1e-300)) if len(lines) > 1 else np.nan
+    if len(lines) < 2:
+        return float("nan")
+    return float(density[lines].mean() / np.maximum(density[lines + 2].mean(), 1e-300))
 
 
 def _judge(quality: np.ndarray, *, judged: NDArray[np.int64]) -> Floats:
-    """0 for EEG channels that are flat, or far from the others in size or in fast noise."""
+    """0 for EEG channels that are flat, hold NaN, or are far from the others in size or in fast noise."""
     good = np.ones(len(quality))
     table = np.asarray(quality, np.float64)[judged]
     names = list(METRICS)
-    bad = table[:, names.index("flat")] > _FLAT_SHARE
+    bad = (table[:, names.index("flat")] > _FLAT_SHARE) | ~np.isfinite(table[:, names.index("deviation")])
     if (~bad).sum() >= 3:
         for name in ("deviation", "fast"):
             size = np.log(np.maximum(table[:, names.index(name)], 1e-30))
@@ -170,6 +193,11 @@ def _judge(quality: np.ndarray, *, judged: NDArray[np.int64]) -> Floats:
 
 def _subtract_mean(block: np.ndarray, *, good: NDArray[np.bool_], judged: NDArray[np.int64]) -> np.ndarray:
     members = judged[good[judged]]
+    if len(judged) and not len(members):
+        raise InputError(
+            f"an average reference needs at least one good EEG channel, found none of {len(judged)}: all are flat or "
+            "hold NaN; look at the recording and at the bad spans, or keep its own reference (reference: recording)"
+        )
     referred = np.array(block, np.float32)
     if len(members):
         referred[judged] -= block[members].mean(0)

@@ -266,7 +266,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=4,
+        version=5,
         libraries=("numpy", "scipy"),
     ),
     Step(

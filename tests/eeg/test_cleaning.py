@@ -6,7 +6,7 @@ import pytest
 from lazy import max_computes
 from scanner import brain, lazily, recording
 
-from multimap_kernel.eeg import clean
+from multimap_kernel.eeg import blank_spans, clean
 from multimap_kernel.schema import InputError
 
 FREQUENCY = 250.0
@@ -62,6 +62,43 @@ def test_clean__quality_names_what_is_wrong():
     assert float(calm.sel(metric="deviation", channel="E0")) == pytest.approx(12e-6, rel=0.3)
 
 
+@pytest.mark.parametrize("end", [15.0, 45.0])
+def test_clean__judges_outside_bad_spans(end):
+    """A straight line is no flat channel: who was good stays so, the reference is taken, a broken channel is found."""
+    eeg = plain_eeg()
+    common = 20e-6 * np.sin(2 * np.pi * 7 * np.arange(eeg.shape[1]) / FREQUENCY)
+    eeg[3] += 200e-6 * np.random.default_rng(1).standard_normal(eeg.shape[1])
+    ds = recording(eeg + common, 0.0, FREQUENCY).assign_attrs(repetition_time=2.0)
+    found = clean(blank_spans(ds, spans=[(0.0, end)]))
+    np.testing.assert_array_equal(found["good"], [True, True, True, False, True, True, True, True])
+    kept = found["eeg"].values[0, round((end + 2) * FREQUENCY) :]
+    wave = common[round((end + 2) * FREQUENCY) :]
+    assert abs(kept @ wave / (wave @ wave)) < 0.05
+    apart = recording((eeg + common)[:, round(end * FREQUENCY) :], end, FREQUENCY).assign_attrs(repetition_time=2.0)
+    quality, expected = found["quality"], clean(apart)["quality"]
+    np.testing.assert_allclose(
+        quality.sel(metric=["deviation", "fast"]), expected.sel(metric=["deviation", "fast"]), rtol=0.1
+    )
+    assert float(quality.sel(metric="flat").max()) == 0
+
+
+def test_clean__no_stretch_clear_of_bad_spans():
+    """Spectra of less than 4 s are not told; the channels are judged by what is left."""
+    spans = [(begin, begin + 2.0) for begin in np.arange(0.0, 60.0, 4.0)]
+    found = clean(blank_spans(recording(plain_eeg(), 0.0, FREQUENCY).assign_attrs(repetition_time=2.0), spans=spans))
+    assert found["good"].all()
+    assert np.isnan(found["quality"].sel(metric=["fast", "line_noise", "gradient_residual"])).all()
+
+
+def test_clean__a_channel_with_nan_is_bad():
+    eeg = plain_eeg()
+    expected = clean(recording(np.delete(eeg, 2, axis=0), 0.0, FREQUENCY))["eeg"].values
+    eeg[2] = np.nan
+    found = clean(recording(eeg, 0.0, FREQUENCY))
+    assert found["channel"].values[~found["good"].values].tolist() == ["E2"]
+    np.testing.assert_allclose(np.delete(found["eeg"].values, 2, axis=0), expected, atol=1e-10)
+
+
 def test_clean__gradient_residual_needs_a_repetition_time():
     assert np.isnan(clean(recording(plain_eeg(), 0.0, FREQUENCY))["quality"].sel(metric="gradient_residual")).all()
 
@@ -86,5 +123,9 @@ def test_clean__refuses():
         clean(ds)
     with pytest.raises(InputError, match="found 1, 130 and 125 Hz, 'average'"):
         clean(ds, highpass_hz=1.0, lowpass_hz=130.0)
+    flat = recording(np.zeros((4, 7500)), 0.0, FREQUENCY)
+    with pytest.raises(InputError, match="at least one good EEG channel, found none of 4"):
+        clean(flat)
+    assert not clean(flat, reference="recording")["good"].any()
     with pytest.raises(InputError, match="'linked ears'"):
         clean(ds, reference="linked ears")
