@@ -15,7 +15,7 @@ from multimap_kernel.maps.design import Contrasts, Design, contrast_labels, make
 from multimap_kernel.maps.inference import describe_null, judge, normal_score, student
 from multimap_kernel.maps.joint import gain_over_design
 from multimap_kernel.maps.moved import Null, Plan, Together, make_plan
-from multimap_kernel.maps.prewhitening import fit_ar1, permute
+from multimap_kernel.maps.prewhitening import fit_ar1, in_percent, permute
 from multimap_kernel.maps.shifts import BINS
 from multimap_kernel.schema import InputError, annotate, require
 
@@ -85,8 +85,8 @@ def activation_map(
     SchemaError
         If a variable is missing or has the wrong form.
     InputError
-        If there are no events, an event starts after the scan, a contrast cannot be estimated, or blocks cannot be
-        permuted; the last two on Dask when computed.
+        If there are no events, an event starts after the scan, a contrast cannot be estimated, blocks cannot be
+        permuted, or BOLD was demeaned, so that no effect is in percent of it; the last three on Dask when computed.
 
     References
     ----------
@@ -126,10 +126,21 @@ def _bold(
     lazy: bool,
 ) -> tuple[dict[str, Array], Array]:  # fmt: skip
     gives: dict[str, Shape] = dict.fromkeys(("z", "effect", "effect_variance", "r"), ((count,), np.float32))
-    gives |= _null_shapes(count, members, clusters) | {"mean": ((1,), np.float64)}
+    gives |= _null_shapes(count, members, clusters) | dict.fromkeys(("mean", "deviation"), ((1,), np.float64))
     got = per_block(lazy, _bold_block, ds["series"].data, design, weights, plan, noise, members, gives=gives)
     maps = judged_maps(ds, got, plan, members, "z", lazy)
-    return maps | {name: got[name] for name in ("effect", "effect_variance")} | {"statistic": got["z"]}, got["mean"]
+    effect, variance, mean = refused_without_level(got, lazy)
+    return maps | {"effect": effect, "effect_variance": variance, "statistic": got["z"]}, mean
+
+
+def refused_without_level(got: dict[str, Array], lazy: bool) -> tuple[Array, Array, Array]:
+    """Effect, its variance, and the mean of BOLD; an error instead of them if BOLD has no level (`in_percent`)."""
+    level = (got["mean"], got["deviation"])
+    effect, variance, mean = (
+        array(call(lazy, in_percent, got[name], *level), got[name].shape, got[name].dtype)
+        for name in ("effect", "effect_variance", "mean")
+    )
+    return effect, variance, mean
 
 
 def _null_shapes(count: int, members: int, clusters: bool) -> dict[str, Shape]:

@@ -13,6 +13,8 @@ from multimap_kernel.maps.inference import normal_score
 from multimap_kernel.maps.shifts import BINS, basis, scaled, strongest, unit_rest
 from multimap_kernel.schema import InputError
 
+_LEVEL = 3.0  # deviations: measured BOLD stands 10 to 200 above 0, residuals stand at it
+
 
 def fit_ar1(series: np.ndarray, design: Design, weights: np.ndarray, noise: str) -> dict[str, np.ndarray]:
     """Fit the design to each voxel and test contrasts.
@@ -38,7 +40,8 @@ def fit_ar1(series: np.ndarray, design: Design, weights: np.ndarray, noise: str)
     Returns
     -------
     ``z``, ``effect`` in percent of the voxel's mean over the steady volumes, ``effect_variance`` in percent squared
-    (contrast, voxel), and ``mean (1, voxel)``; NaN for voxels that are constant or hold NaN.
+    (contrast, voxel), ``mean`` and ``deviation (1, voxel)`` over the steady volumes; NaN for voxels that are constant
+    or hold NaN.
 
     Raises
     ------
@@ -66,7 +69,27 @@ def fit_ar1(series: np.ndarray, design: Design, weights: np.ndarray, noise: str)
         "effect": (percent * estimate).T,
         "effect_variance": (percent**2 * variance).T,
         "mean": mean[None],
+        "deviation": y[design.steady].std(axis=0, dtype=np.float64)[None],
     }
+
+
+def in_percent(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """The values, if there is a level of which they can be percent: mean and deviation are (run, voxel).
+
+    Raises
+    ------
+    InputError
+        If BOLD of a run does not stand well above its deviation, in the median over voxels.
+    """
+    known = np.isfinite(mean).all(axis=0) & np.isfinite(deviation).all(axis=0)
+    for level, spread in zip(mean[:, known], deviation[:, known], strict=True):
+        if level.size and not np.median(level) > _LEVEL * np.median(spread):
+            raise InputError(
+                f"BOLD must stand at least {_LEVEL:g} deviations above 0 for effects in percent of its mean, found "
+                f"mean {np.median(level):.3g} and deviation {np.median(spread):.3g} in the median over voxels; give "
+                "the series as it was measured, not demeaned, standardised or freed of confounds, which the model does"
+            )
+    return values
 
 
 def _solve(y: np.ndarray, X: np.ndarray, C: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

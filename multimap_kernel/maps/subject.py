@@ -11,7 +11,7 @@ import xarray as xr
 
 from multimap_kernel.maps.blocks import Array, Shape, call, is_lazy, per_block
 from multimap_kernel.maps.design import Contrasts, Design, contrast_labels, make_design
-from multimap_kernel.maps.glm import judged_maps, map_dataset
+from multimap_kernel.maps.glm import judged_maps, map_dataset, refused_without_level
 from multimap_kernel.maps.inference import normal_score
 from multimap_kernel.maps.members import check_same_grid
 from multimap_kernel.maps.moved import Null, Together, choose_way, make_plan, put_together
@@ -151,12 +151,13 @@ def _bold(
     noise: str, size: Size, lazy: bool,
 ) -> tuple[dict[str, Array], Array]:  # fmt: skip
     gives = _shapes(size) | dict.fromkeys(("z", "effect_variance"), ((size[0],), np.float32))
-    gives["mean"] = ((len(series),), np.float64)
+    gives |= dict.fromkeys(("mean", "deviation"), ((len(series),), np.float64))
     values = (da if lazy else np).concatenate(series)
     models = call(lazy, _side_by_side, designs, weights)
     got = per_block(lazy, _bold_block, values, ends, models, plan, noise, size[1], gives=gives)
     maps = judged_maps(ds, got, plan, size[1], "z", lazy)
-    return maps | {name: got[name] for name in ("effect", "effect_variance")} | {"statistic": got["z"]}, got["mean"]
+    effect, variance, mean = refused_without_level(got, lazy)
+    return maps | {"effect": effect, "effect_variance": variance, "statistic": got["z"]}, mean
 
 
 def _side_by_side(designs: list[Design], weights: list[np.ndarray]) -> list[tuple[Design, np.ndarray]]:
@@ -180,6 +181,7 @@ def _bold_block(
         "effect": effect,
         "effect_variance": 1 / total,
         "mean": np.concatenate([one["mean"] for one in fits]),
+        "deviation": np.concatenate([one["deviation"] for one in fits]),
     }
 
 

@@ -299,7 +299,7 @@ STEPS: tuple[Step, ...] = (
         make_maps,
         ("ingest", "clean_eeg", "features", "fuse"),
         ("map", "fuse", "confounds"),
-        version=10,
+        version=11,
         libraries=("numpy", "scipy", "numba", "nilearn"),
     ),
     Step(

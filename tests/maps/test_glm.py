@@ -199,3 +199,15 @@ def test_activation_map__refuses_what_it_cannot_answer(ds):
     same = ds.isel(event=[0, 0]).assign(event_condition=("event", ["a", "b"]))
     with pytest.raises(InputError, match="conditions must differ from each other"):
         activation_map(same, contrasts={})
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0, 1.0])
+def test_activation_map__refuses_bold_without_its_level(level):
+    """Of -1, all effects in percent would have the wrong sign, of 0 half of them."""
+    ds = analysis_dataset(5, volumes=80)
+    ds = ds.assign(series=ds["series"] - ds["series"].mean("time") + np.float32(level))
+    with pytest.raises(InputError, match="must stand at least 3 deviations above 0 for effects in percent of its mean"):
+        activation_map(ds, contrasts={}, permutations=19)
+    chunked = activation_map(lazy(ds), contrasts={}, permutations=19)
+    with pytest.raises(InputError, match="not demeaned, standardised or freed of confounds"):
+        chunked["effect"].compute()

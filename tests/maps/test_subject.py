@@ -143,3 +143,10 @@ def test_subject_map__refuses_runs_that_do_not_fit_together(runs):
     nothing = other.isel(voxel=slice(0, 0)).assign(mask=other["mask"] & False)
     with pytest.raises(InputError, match=r"must share a voxel, found none"):
         subject_map({"a": one, "b": nothing}, contrasts={})
+
+
+def test_subject_map__refuses_a_run_without_its_level():
+    runs = {name: analysis_dataset(seed, volumes=80) for name, seed in (("1", 31), ("2", 32))}
+    runs["2"]["series"] -= runs["2"]["series"].mean("time") + 1
+    with pytest.raises(InputError, match="must stand at least 3 deviations above 0"):
+        subject_map(runs, contrasts={}, permutations=19)
