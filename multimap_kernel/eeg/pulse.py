@@ -25,6 +25,8 @@ _FASTEST_S = 0.35
 _LAG_S = 0.02
 """Lag of the energy operator: about a quarter of the QRS complex, so that T waves give nothing."""
 _LEAST_BEATS = 10
+_DRIFT_HZ = 0.5
+"""Below, electrodes drift by more than the artifact, whose harmonics begin with the pulse."""
 
 
 def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
@@ -33,7 +35,9 @@ def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
     R peaks are found on the first ECG channel by a k-Teager energy operator with a threshold that follows the
     signal. Epochs lie around R + 210 ms and reach 0.75 median intervals to both sides; a beat's template is the mean
     of the ``window`` beats nearest to it, never itself and without beats unlike all around them (movements), scaled
-    by least squares, and neighbouring beats fade into each other.
+    by least squares, and neighbouring beats fade into each other. Templates are made of the EEG above 0.5 Hz, so that
+    the drift of an electrode weakens none of this and stays for `clean` to take away. Samples that are NaN stay NaN,
+    and their beats enter no template.
 
     Parameters
     ----------
@@ -183,9 +187,20 @@ def _subtract(block: np.ndarray, *, beats: Floats, frequency: float, window: int
     share = fade / np.maximum(cover, 0.5)[index]  # two beats fade into each other, a lonely one fades out
     complete = inside.all(1).astype(np.float64)
     for row, trace in enumerate(block):
-        template = _templates(np.asarray(trace, np.float32)[index], complete, window)
-        corrected[row] -= np.bincount(index.ravel(), (share * template).ravel(), samples).astype(np.float32)
+        known = np.isfinite(trace)
+        entering = complete * known[index].all(1)
+        if entering.any():
+            template = _templates(_without_drift(trace, known, frequency)[index], entering, window)
+            corrected[row] -= np.bincount(index.ravel(), (share * template).ravel(), samples).astype(np.float32)
     return corrected
+
+
+def _without_drift(trace: np.ndarray, known: NDArray[np.bool_], frequency: float) -> np.ndarray:
+    """High-passed without delay; lines in place of unknown samples keep these from spreading."""
+    trace = np.interp(np.arange(len(trace)), np.flatnonzero(known), np.asarray(trace, np.float64)[known])
+    high = signal.butter(2, _DRIFT_HZ, "high", fs=frequency, output="sos")
+    pad = min(len(trace) - 1, round(2 * frequency / _DRIFT_HZ))  # until the filter has settled
+    return np.asarray(signal.sosfiltfilt(high, trace, padlen=pad), np.float32)
 
 
 def _templates(epochs: np.ndarray, complete: Floats, window: int) -> Floats:

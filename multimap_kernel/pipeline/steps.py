@@ -266,7 +266,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=5,
+        version=6,
         libraries=("numpy", "scipy"),
     ),
     Step(

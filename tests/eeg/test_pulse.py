@@ -23,8 +23,8 @@ def magnet(seconds=240, channels=8, seed=0, start=-2.5):
     return ds, eeg, artifact, beats + start
 
 
-def band(values):
-    sos = signal.butter(4, [0.5, 40], "band", fs=FREQUENCY, output="sos")
+def band(values, low=0.5):
+    sos = signal.butter(4, [low, 40], "band", fs=FREQUENCY, output="sos")
     return signal.sosfiltfilt(sos, values, axis=1)[:, 1250:-1250]
 
 
@@ -80,6 +80,41 @@ def test_remove_pulse_artifact__a_movement_spoils_no_other_beat(height):
     assert np.median(calm[:, near].std(1) / artifact[:, near].std(1)) < 0.25  # the bound where nobody moves
     assert np.median(moved[:, near].std(1) / artifact[:, near].std(1)) < 0.25
     assert np.median(moved[:, near].std(1) / calm[:, near].std(1)) < 1.1
+
+
+def drifts(shape, height, seed=3):
+    """Gaussian noise below 0.2 Hz of so many volts RMS."""
+    f = np.fft.rfftfreq(shape[1], 1 / FREQUENCY)
+    rng = np.random.default_rng(seed)
+    free = rng.standard_normal((shape[0], len(f))) + 1j * rng.standard_normal((shape[0], len(f)))
+    slow = np.fft.irfft(free * np.exp(-0.5 * (f / 0.07) ** 2) * (f < 0.2), shape[1])
+    return height * slow / slow.std(1, keepdims=True)
+
+
+@pytest.mark.parametrize("height", [2e-4, 1e-3])
+def test_remove_pulse_artifact__drift_neither_harms_nor_goes(height):
+    """Above 1 Hz as little stays as without drift; the drift itself stays for the filter that comes later."""
+    ds, eeg, artifact, _ = magnet()
+    drift = drifts(eeg.shape, height)
+    calm = remove_pulse_artifact(ds)["eeg"].values[:-1] - eeg
+    ds["eeg"][:-1] = (eeg + artifact + drift).astype(np.float32)
+    rest = remove_pulse_artifact(ds)["eeg"].values[:-1] - eeg - drift
+    assert np.median(band(rest, 1.0).std(1) / band(artifact, 1.0).std(1)) < 0.25
+    assert (band(rest, 1.0).std(1) < 1.05 * band(calm, 1.0).std(1)).all()
+    slow = signal.butter(2, 0.3, "low", fs=FREQUENCY, output="sos")
+    assert (signal.sosfiltfilt(slow, rest - artifact, axis=1).std(1) < 0.02 * height).all()
+
+
+def test_remove_pulse_artifact__unknown_samples_stay_where_they_are():
+    ds, eeg, artifact, _ = magnet()
+    calm = remove_pulse_artifact(ds)["eeg"].values
+    ds["eeg"][0, 30000:30050] = np.nan
+    ds["eeg"][1] = np.nan
+    found = remove_pulse_artifact(ds)["eeg"].values
+    assert np.isnan(found[1]).all()
+    assert np.flatnonzero(np.isnan(found[0])).tolist() == list(range(30000, 30050))
+    np.testing.assert_array_equal(found[2:], calm[2:])
+    assert np.nanstd(found[0] - eeg[0]) / artifact[0].std() < 0.25
 
 
 def test_remove_pulse_artifact__follows_an_artifact_that_changes_for_good():
