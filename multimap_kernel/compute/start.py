@@ -21,6 +21,8 @@ from multimap_kernel.schema import ClusterError
 
 __all__ = ["SCHEDULER", "cluster", "joining", "readable_faults"]
 
+LOG = logging.getLogger(__name__)
+
 LOOPBACK = "127.0.0.1"
 SCHEDULER = "MULTIMAP_SCHEDULER"
 
@@ -68,15 +70,34 @@ def cluster(runtime: Runtime) -> Iterator[Client | None]:
             yield None
             return
         if chosen.kind == "address" or SCHEDULER in os.environ:
-            client = stack.enter_context(_join(address))
+            client = stack.enter_context(_closing(_join(address)))
         else:
             started = stack.enter_context(start_kubernetes(chosen) if chosen.kind == "kubernetes" else _start(chosen))
-            client = stack.enter_context(Client(started))
+            client = stack.enter_context(_closing(Client(started)))
         stack.enter_context(readable_faults(chosen.memory))
         stack.enter_context(Watchdog(client, chosen.patience_s))
         if chosen.kind in {"kubernetes", "address"}:
             _meet(client, chosen.patience_s)
         yield client
+
+
+@contextmanager
+def _closing(client: Client) -> Iterator[Client]:
+    """Close a client at the end, also one whose scheduler died.
+
+    The task by which it listens and connects again may have failed in words of sockets ("IOStream is not idle").
+    Closing would raise those instead of what the work told, and deleting the client would raise them once more.
+    """
+    client.__enter__()
+    try:
+        yield client
+    finally:
+        try:
+            client.__exit__(None, None, None)
+        except Exception:
+            LOG.info("the connection to the scheduler failed while it was closed", exc_info=True)
+            client._handle_report_task = None  # noqa: SLF001  # no public way to close without what it raised
+            client.close()
 
 
 def joining(client: Client) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Dask without Kubernetes: schedulers and workers as processes of their own, speaking TLS, ended in every way."""
 
+import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -202,6 +204,30 @@ def test_run__a_dead_scheduler_is_told_and_the_next_run_goes_on(processes, study
     again.require_done()
     assert {step.step for step in again.steps if step.state == "reused"} == done
     assert found == undisturbed
+
+
+def test_cluster__a_failed_reconnection_does_not_replace_what_the_work_told(processes, monkeypatch):
+    """A race inside Dask, seen once on a busy machine: the stream is closed while it is turned to TLS."""
+    failed = threading.Event()
+
+    async def not_idle(*_, **__):
+        failed.set()
+        raise ValueError("IOStream is not idle; cannot convert to SSL")
+
+    def work():
+        with mm.cluster(processes.runtime) as client:
+            clients.append(client)
+            monkeypatch.setattr("distributed.client.connect", not_idle)
+            processes.scheduler.kill()
+            assert failed.wait(400)
+            raise ClusterError("what the work told")
+
+    clients = []
+    processes.add("a")
+    with pytest.raises(ClusterError, match="what the work told"):
+        work()
+    assert clients.pop().status == "closed"
+    gc.collect()  # pytest makes what a deleted client raises an error
 
 
 def test_cluster__other_software_is_refused_in_words(processes, monkeypatch):
