@@ -26,7 +26,7 @@ RIM_MM = 12.0
 """The brain and this much around it are compared: its outline is the strongest landmark."""
 PITCHES = (0.0, -0.3, 0.3)
 """Starting angles about x, rad: slices are often tilted along the AC-PC line, heads nod."""
-PLAUSIBLE = (0.6, 1.7)
+PLAUSIBLE = (0.75, 1.4)
 """Stretch of a human head against the template; anything else is a failed registration."""
 
 
@@ -53,8 +53,8 @@ def estimate_normalisation(ds: xr.Dataset, *, target: xr.Dataset, anatomy: xr.Da
     SchemaError
         If a variable is missing.
     InputError
-        When computed: if the brain mask is empty, or the affine found is not that of a head (a stretch below 0.6 or
-        above 1.7); then native space is the way on.
+        When computed: if the brain mask is empty, or the affine found is not that of a head (a stretch below 0.75
+        or above 1.4); then native space is the way on.
 
     References
     ----------

@@ -17,7 +17,15 @@ from multimap_kernel.eeg import (
     remove_gradient_artifact,
     remove_pulse_artifact,
 )
-from multimap_kernel.fmri import confounds, correct_timing, estimate_normalisation, normalise, realign, series
+from multimap_kernel.fmri import (
+    check_coverage,
+    confounds,
+    correct_timing,
+    estimate_normalisation,
+    normalise,
+    realign,
+    series,
+)
 from multimap_kernel.fusion.patterns import pattern_map
 from multimap_kernel.fusion.regions import regions
 from multimap_kernel.fusion.ridge import fit
@@ -117,7 +125,7 @@ def normalise_anatomy(inputs: Inputs) -> Product:
 
 def normalise_bold(inputs: Inputs) -> Product:
     """Bring BOLD to its space in one interpolation, motion included; make the confounds."""
-    options = inputs.part(Normalise)
+    options, warnings = inputs.part(Normalise), list[str]()
     bold, motion = inputs.dataset("ingest", "bold"), inputs.dataset("realign")
     if inputs.part(Realign).slice_timing:
         bold = correct_timing(bold)
@@ -125,6 +133,7 @@ def normalise_bold(inputs: Inputs) -> Product:
         normalised = normalise(bold, motion=motion)
     else:
         anatomy = inputs.datasets["normalise_anatomy"].get("")
+        warnings += check_coverage(motion) if anatomy is None else ()
         # computed here: twelve numbers that the volumes, the mask and the confounds all rest on
         transform = estimate_normalisation(motion, target=load_template(TEMPLATE_MM), anatomy=anatomy).compute()
         target = load_template(options.resolution_mm)
@@ -138,7 +147,7 @@ def normalise_bold(inputs: Inputs) -> Product:
         fd_threshold_mm=part.fd_threshold_mm,
         high_pass_hz=part.high_pass_hz,
     )
-    return Product({"": normalised, "confounds": nuisance})
+    return Product({"": normalised, "confounds": nuisance}, {"warnings": warnings})
 
 
 def features(inputs: Inputs) -> Product:
@@ -274,7 +283,7 @@ STEPS: tuple[Step, ...] = (
         normalise_anatomy,
         recipe=("normalise",),
         level="subject",
-        version=2,
+        version=3,
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
         files=anatomy_files,
     ),
@@ -283,7 +292,7 @@ STEPS: tuple[Step, ...] = (
         normalise_bold,
         ("ingest", "realign", "normalise_anatomy"),
         ("realign", "normalise", "confounds"),
-        version=3,
+        version=4,
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
     Step(

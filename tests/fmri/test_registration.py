@@ -7,7 +7,7 @@ from heads import GRID, MIDDLE, head, landmarks, upright
 from lazy import max_computes
 from scipy.spatial.transform import Rotation
 
-from multimap_kernel.fmri import estimate_normalisation
+from multimap_kernel.fmri import check_coverage, estimate_normalisation
 from multimap_kernel.fmri.mask import brain_mask
 from multimap_kernel.io.templates import load_template
 from multimap_kernel.schema import InputError, SchemaError, affine_coordinate
@@ -63,15 +63,36 @@ def test_estimate_normalisation__brings_landmarks_home(template, flipped):
     assert np.quantile(found, 0.95) < 3
 
 
-def test_estimate_normalisation__goes_through_the_anatomy(template):
-    """The subject's T1w: the template itself, seen from the subject's world."""
+def own_anatomy(template, stretch=1.0):
+    """The subject's T1w: the template itself, seen from the subject's world; its way there may be stretched."""
     to_template = subject_to_template()
-    grid = template["affine"].values
-    affine = np.linalg.inv(to_template) @ np.vstack([grid, [0, 0, 0, 1]])
+    affine = np.linalg.inv(to_template) @ np.vstack([template["affine"].values, [0, 0, 0, 1]])
     anatomy = template[["anatomy"]].assign_coords(affine=affine_coordinate(affine))
-    step = xr.Dataset({"transform": (("world", "index"), to_template[:3])})
-    found = errors(estimate_normalisation(run(), target=template, anatomy=anatomy.merge(step)))
+    wide = np.diag([stretch, stretch, stretch, 1.0]) @ to_template
+    return anatomy.assign(transform=(("world", "index"), wide[:3]))
+
+
+def test_estimate_normalisation__goes_through_the_anatomy(template):
+    found = errors(estimate_normalisation(run(), target=template, anatomy=own_anatomy(template)))
     assert np.median(found) < 3
+
+
+@pytest.mark.parametrize("stretch", [0.7, 1.5])
+def test_estimate_normalisation__refuses_what_is_no_head(template, stretch):
+    with pytest.raises(InputError, match=r"must stretch a head by 0.75 to 1.4, found"):
+        estimate_normalisation(run(), target=template, anatomy=own_anatomy(template, stretch))
+
+
+def test_estimate_normalisation__of_the_top_alone_needs_the_anatomy(template):
+    """The 85 mm below the vertex tell no size: the run says so, and through the T1w its landmarks come home."""
+    whole = run()
+    top = whole.isel(z=slice(7, None))
+    shift = np.vstack([whole["affine"].values, [0, 0, 0, 1]])
+    shift[:3, 3] += 7 * shift[:3, 2]
+    top = top.assign_coords(affine=affine_coordinate(shift))
+    assert check_coverage(whole) == ()
+    assert len(check_coverage(top)) == 1
+    assert np.median(errors(estimate_normalisation(top, target=template, anatomy=own_anatomy(template)))) < 3
 
 
 def test_estimate_normalisation__takes_a_t1w_for_the_head(template):
