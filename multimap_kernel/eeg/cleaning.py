@@ -8,13 +8,24 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels, map_samples, whole
+from multimap_kernel.eeg.saturation import known_saturation
 from multimap_kernel.eeg.spans import overlaps
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
 Floats = NDArray[np.float64]
 
-METRICS = {"deviation": "V", "flat": "1", "fast": "1", "line_noise": "1", "gradient_residual": "1"}
-"""Metric of `quality` and its unit."""
+METRICS = {
+    "deviation": "V",
+    "flat": "1",
+    "fast": "1",
+    "line_noise": "1",
+    "gradient_residual": "1",
+    "saturated": "1",
+}
+"""Metric of `quality` and its unit; the last is measured before any filter."""
+SATURATED_SHARE = 0.002
+"""More samples at an end of the amplifier's range make a channel bad. In simulation, with a gradient artifact that
+changes by 2 % as the head moves, beta power rises by a fifth from 0.25 % on if it spans 20 mV, from 1 % on if 7 mV."""
 _REFERENCES = ("average", "recording")
 _FLAT_V = 1e-7
 """A second with less range than that is flat."""
@@ -39,7 +50,8 @@ def clean(
     ----------
     ds
         ``eeg (channel, time; V)``; ``channel_type (channel)`` tells which channels are EEG; ``bad_span (span, end;
-        s)``, if there: channels are judged by the times outside.
+        s)``, if there: channels are judged by the times outside; ``saturated (channel, volume; 1)`` as
+        `remove_gradient_artifact` measured it, if there.
     highpass_hz, lowpass_hz
         Ends of the band to keep, Hz.
     reference
@@ -51,10 +63,11 @@ def clean(
     The Dataset with ``eeg`` float32, ``quality (channel, metric)`` and the coordinate ``good (channel)``; bad channels
     are flagged, not changed. Metrics: ``deviation`` (V, robust standard deviation), ``flat`` (share of seconds
     without signal), ``fast`` (share of the deviation above 30 Hz), ``line_noise`` (power at 50 or 60 Hz over the
-    frequencies beside) and ``gradient_residual`` (power at the multiples of 1 / repetition_time between 10 and 60 Hz
-    over what lies between them; NaN where the attribute ``repetition_time`` is not known). ``fast``, ``line_noise`` and
-    ``gradient_residual`` are NaN where bad spans leave no stretch of 4 s, or of 4 volumes. Only EEG channels are
-    judged; one that holds NaN is bad. Lazy if the input is.
+    frequencies beside), ``gradient_residual`` (power at the multiples of 1 / repetition_time between 10 and 60 Hz
+    over what lies between them; NaN where the attribute ``repetition_time`` is not known) and ``saturated`` (share of
+    the samples in the volumes at an end of the amplifier's range; NaN where it was not measured). ``fast``,
+    ``line_noise`` and ``gradient_residual`` are NaN where bad spans leave no stretch of 4 s, or of 4 volumes. Only EEG
+    channels are judged; one that holds NaN is bad. Lazy if the input is.
 
     Raises
     ------
@@ -89,18 +102,20 @@ def clean(
     quality = map_channels(
         filtered,
         _measure,
-        (len(METRICS),),
+        (len(METRICS) - 1,),
         frequency=axis.frequency,
         repetition_time=repetition_time,
         known=~overlaps(ds, begin, begin + 1 / axis.frequency),
     )
+    quality = np.concatenate([quality, known_saturation(ds)], axis=1)
     judged = channels_of(ds, "eeg")
     good = whole(quality, _judge, (eeg.sizes["channel"],), judged=judged).astype(bool)
     data = filtered.data
     if reference == "average":
         data = map_samples(filtered, _subtract_mean, good=good, judged=judged)
     measured = annotate(xr.DataArray(quality, dims=("channel", "metric"), name="quality"))
-    return ds.assign(eeg=(eeg.dims, data, eeg.attrs), quality=measured).assign_coords(
+    rest = ds.drop_vars(["saturated", "volume"]) if "saturated" in ds else ds  # the quality has it now
+    return rest.assign(eeg=(eeg.dims, data, eeg.attrs), quality=measured).assign_coords(
         good=("channel", good),
         metric=("metric", list(METRICS)),
         metric_units=("metric", list(METRICS.values())),
@@ -176,11 +191,12 @@ def _comb(trace: Floats, frequency: float, repetition_time: float, known: NDArra
 
 
 def _judge(quality: np.ndarray, *, judged: NDArray[np.int64]) -> Floats:
-    """0 for EEG channels that are flat, hold NaN, or are far from the others in size or in fast noise."""
+    """0 for EEG channels that are flat, saturated, hold NaN, or are far from the others in size or in fast noise."""
     good = np.ones(len(quality))
     table = np.asarray(quality, np.float64)[judged]
     names = list(METRICS)
     bad = (table[:, names.index("flat")] > _FLAT_SHARE) | ~np.isfinite(table[:, names.index("deviation")])
+    bad |= table[:, names.index("saturated")] > SATURATED_SHARE  # NaN is not
     if (~bad).sum() >= 3:
         for name in ("deviation", "fast"):
             size = np.log(np.maximum(table[:, names.index(name)], 1e-30))
@@ -195,8 +211,9 @@ def _subtract_mean(block: np.ndarray, *, good: NDArray[np.bool_], judged: NDArra
     members = judged[good[judged]]
     if len(judged) and not len(members):
         raise InputError(
-            f"an average reference needs at least one good EEG channel, found none of {len(judged)}: all are flat or "
-            "hold NaN; look at the recording and at the bad spans, or keep its own reference (reference: recording)"
+            f"an average reference needs at least one good EEG channel, found none of {len(judged)}: all are flat, "
+            "saturated or hold NaN; look at the recording and at the bad spans, or keep its own reference (reference: "
+            "recording)"
         )
     referred = np.array(block, np.float32)
     if len(members):

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels, whole
+from multimap_kernel.eeg.saturation import saturated_share
 from multimap_kernel.eeg.template import mean_of_others, outlying
 from multimap_kernel.schema import InputError, Sampling, require, sampling
 
@@ -43,6 +44,7 @@ class _Layout:
     fraction: Floats
     count: NDArray[np.int64]
     whole: NDArray[np.bool_]
+    volume: NDArray[np.int64]
     length: int
     samples: int
     low_bin: int
@@ -88,7 +90,8 @@ def remove_gradient_artifact(
 
     Returns
     -------
-    The Dataset with a corrected ``eeg``, float32, lazy if it was, and the attribute ``repetition_time``.
+    The Dataset with a corrected ``eeg``, float32, lazy if it was, the attribute ``repetition_time``, and ``saturated
+    (channel, volume; 1)``, the share of each volume's samples at an end of the amplifier's range.
 
     Raises
     ------
@@ -121,7 +124,9 @@ def remove_gradient_artifact(
     eeg = ds["eeg"]
     timing = _timing_of(eeg, channels_of(ds, "eeg"), layout)
     data = map_channels(eeg, _subtract, (layout.samples,), timing=timing, layout=layout, window=window)
-    return ds.assign(eeg=(eeg.dims, data, eeg.attrs)).assign_attrs(repetition_time=float(repetition_time))
+    edges = np.append(layout.first, layout.first[-1] + layout.count[-1])
+    corrected = ds.assign(eeg=(eeg.dims, data, eeg.attrs), saturated=saturated_share(eeg, edges, layout.volume))
+    return corrected.assign_attrs(repetition_time=float(repetition_time))
 
 
 def _lay_out(axis: Sampling, repetition_time: float, volume: NDArray[np.int64]) -> _Layout:
@@ -136,6 +141,7 @@ def _lay_out(axis: Sampling, repetition_time: float, volume: NDArray[np.int64]) 
         fraction=(first - edge)[:-1][touched],
         count=np.diff(first)[touched],
         whole=whole[touched],
+        volume=volume[:-1][touched],
         length=length,
         samples=axis.samples,
         low_bin=min(int(np.ceil(_LOW_HZ * size / axis.frequency)), size // 4),

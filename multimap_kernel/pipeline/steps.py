@@ -275,7 +275,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=6,
+        version=7,
         libraries=("numpy", "scipy"),
     ),
     Step(
@@ -316,7 +316,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish", "confounds"),
-        version=7,
+        version=8,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

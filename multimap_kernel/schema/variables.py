@@ -73,6 +73,7 @@ _ALL = (
     Variable("bad_span", ("span", "end"), "s", "f", "begin and end of times that a person calls bad, scanner clock"),
     Variable("density", ("channel", "frequency"), "V2/Hz", "f", "power spectral density"),
     Variable("volume_average", ("channel", "phase"), "V", "f", "mean course within a volume, from its start"),
+    Variable("saturated", ("channel", "volume"), "1", "f", "share of samples at an end of the amplifier's range"),
     Variable("quality", ("channel", "metric"), "1", "f", "quality of each channel"),
     # features
     Variable("band_power", ("time", "channel", "band"), "V2", "f", "mean power of each band within each volume"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from multimap_kernel.eeg.cleaning import SATURATED_SHARE
 from multimap_kernel.schema import Alignment, Fit
 from multimap_kernel.view.drawable import left_out
 from multimap_kernel.view.figures import alignment_figure, carpet_figure, motion_figure
@@ -188,6 +189,7 @@ def session_facts(results: SessionResults) -> Rows:
                 f"{results.fit.score:.4f}, {where} its null (mean {mean:.4f}, 95 % {upper:.4f})",
             )
         )
+    rows.extend(_saturation_row(results.clean))
     heat = [layer for layer in results.layers if layer.kind == "heat"]
     rows.extend(
         (layer.title, "; ".join(filter(None, (layer.legend, layer.note, f"null: {layer.null}")))) for layer in heat
@@ -196,6 +198,21 @@ def session_facts(results: SessionResults) -> Rows:
 
 
 _KINDS = ("trans", "rot")
+
+
+def _saturation_row(clean: xr.Dataset | None) -> Rows:
+    """Which EEG channels the amplifier clipped, worst first; nothing where it was not measured."""
+    if clean is None or "quality" not in clean or "saturated" not in clean["metric"]:
+        return ()
+    share = clean["quality"].sel(metric="saturated").where(clean["channel_type"] == "eeg").to_series().dropna()
+    clipped = share[share > SATURATED_SHARE].sort_values(ascending=False)
+    limit = f"{100 * SATURATED_SHARE:g} % of the samples in the volumes at an end of the amplifier's range"
+    if share.empty:
+        return ()
+    if clipped.empty:
+        return (("saturation", f"no channel with more than {limit}"),)
+    told = ", ".join(f"{name} {100 * part:.1f} %" for name, part in clipped.items())
+    return (("saturation", f"not good, for more than {limit}: {told}"),)
 
 
 def _alignment_rows(alignment: Alignment) -> Rows:

@@ -72,6 +72,16 @@ def test_session_sections__whole_session():
     assert "n = 199, p ≥ 0.005" in facts["rest · BOLD (activation, t)"]
 
 
+def test_session_facts__name_the_channels_that_the_amplifier_clipped():
+    clean = planted.eeg(250.0, artifact=False)
+    facts = []
+    for share in ([0.0, 0.001, 0.3], [0.05, 0.0123, np.nan], [np.nan] * 3):
+        told = clean.assign(quality=(("channel", "metric"), np.array([share]).T)).assign_coords(metric=["saturated"])
+        facts.append(dict(session_facts(SessionResults(planted.alignment(), clean=told))).get("saturation"))
+    limit = "more than 0.2 % of the samples in the volumes at an end of the amplifier's range"
+    assert facts == [f"no channel with {limit}", f"not good, for {limit}: Oz 5.0 %, Cz 1.2 %", None]
+
+
 def test_session_sections__no_beat_found_is_left_out():
     clean = planted.eeg(250.0, artifact=False)
     clean["r_peak"] = clean["r_peak"] * np.nan
