@@ -44,7 +44,7 @@ def ridge(X: np.ndarray, Y: np.ndarray, at: np.ndarray, penalties: np.ndarray) -
     return np.asarray((left * shrunk[:, None]) @ right + level, np.float32)
 
 
-def mean_correlation(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
+def correlations(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """Correlation of each column (..., row, region) with its like; 0 where one does not vary."""
     a = predicted - predicted.mean(axis=-2, keepdims=True, dtype=np.float64)
     b = measured - measured.mean(axis=-2, keepdims=True, dtype=np.float64)
@@ -77,7 +77,7 @@ def ridge_out_of_fold(
     for fold in inner:
         power = table.scaled(fold.train).reshape(len(table.run), -1)
         inside.append(ridge(power[fold.train], table.target[fold.train], power[fold.test], PENALTIES))
-        scores += mean_correlation(inside[-1], table.target[fold.test]).mean(axis=-1) * fold.test.size
+        scores += correlations(inside[-1], table.target[fold.test]).mean(axis=-1) * fold.test.size
     best = int(scores.argmax())
     own = np.full((train.size, table.target.shape[1]), np.nan, np.float32)
     for fold, predicted in zip(inner, inside, strict=True):

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from multimap_kernel.fusion.lessons import window_starts
-from multimap_kernel.fusion.linear import mean_correlation
+from multimap_kernel.fusion.linear import correlations
 from multimap_kernel.fusion.model import PEAKS_S, WINDOW, Embedding, ResidualModel
 from multimap_kernel.fusion.split import Fold
 from multimap_kernel.fusion.tables import Reading, Table
@@ -113,7 +113,7 @@ def describe(
     scores = {}
     for name in ("region_prediction", "region_ridge"):
         parts = [out["fold_of"].values == fold for fold in range(len(learned))]
-        scores[name] = float(np.mean([mean_correlation(out[name].values[p], measured[p]).mean() for p in parts]))
+        scores[name] = float(np.mean([correlations(out[name].values[p], measured[p]).mean() for p in parts]))
     return JointFit(
         score=scores["region_prediction"],
         ridge_score=scores["region_ridge"],

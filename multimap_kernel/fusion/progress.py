@@ -9,7 +9,7 @@ import numpy as np
 
 from multimap_kernel.fusion.chance import phase_null
 from multimap_kernel.fusion.lessons import NEIGHBOUR_S
-from multimap_kernel.fusion.linear import mean_correlation
+from multimap_kernel.fusion.linear import correlations
 from multimap_kernel.fusion.model import PEAKS_S, Embedding, ResidualModel
 from multimap_kernel.fusion.outcome import Learned, apply, embed
 from multimap_kernel.fusion.scores import agreement, gain_over, patterns, pieces_of, top_one
@@ -24,11 +24,11 @@ _DIGITS = 4
 def watch_residual(table: Table, rows: np.ndarray, reading: Reading, ridge: np.ndarray) -> Watch:
     """Mean correlation of the ridge and of ridge + network, before any gate, in rows that do not train."""
     measured, plain = table.target[rows], ridge[rows]
-    of_ridge = float(mean_correlation(plain, measured).mean())
+    of_ridge = float(correlations(plain, measured).mean())
 
     def watch(model: ResidualModel) -> dict[str, float]:
         joint = plain + apply(model, reading, rows)
-        return {"ridge": of_ridge, "joint": float(mean_correlation(joint, measured).mean())}
+        return {"ridge": of_ridge, "joint": float(correlations(joint, measured).mean())}
 
     return watch
 

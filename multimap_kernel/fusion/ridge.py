@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from dask.base import compute
 
+from multimap_kernel.fusion.split import Fold
 from multimap_kernel.fusion.windows import lagged_power
 from multimap_kernel.maps.blocks import Shape, call, is_lazy, per_block
 from multimap_kernel.maps.design import centred_confounds
@@ -116,14 +117,6 @@ class _Run:
     rows: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """Volumes that are predicted, and volumes that train."""
-
-    test: np.ndarray
-    train: np.ndarray
-
-
 def _read(ds: xr.Dataset, lags_s: tuple[float, ...]) -> _Run:
     names = ["band_power_fine", "channel_type", "steady_state", *(["confound"] if "confound" in ds else [])]
     good, power, channel_type, steady, *confound = compute(good_channels(ds), *(ds[name].data for name in names))
@@ -138,13 +131,13 @@ def _read(ds: xr.Dataset, lags_s: tuple[float, ...]) -> _Run:
     return _Run(features, table, np.flatnonzero(known))
 
 
-def _cut(rows: np.ndarray, folds: int, gap: int) -> list[_Fold]:
+def _cut(rows: np.ndarray, folds: int, gap: int) -> list[Fold]:
     """Contiguous test parts; what lies at most ``gap`` volumes from a test part does not train."""
     parts = [part for part in np.array_split(rows, folds) if part.size]
-    return [_Fold(part, rows[(rows < part[0] - gap) | (rows > part[-1] + gap)]) for part in parts]
+    return [Fold(part, rows[(rows < part[0] - gap) | (rows > part[-1] + gap)]) for part in parts]
 
 
-def _check_length(folds: list[_Fold], rows: np.ndarray, count: int) -> None:
+def _check_length(folds: list[Fold], rows: np.ndarray, count: int) -> None:
     least = min((fold.train.size for fold in folds), default=0)
     if least < 2 * _LEAST:
         raise InputError(
@@ -175,7 +168,7 @@ class _Predictor:
     factors, since one matrix per penalty and inner fold would fill a worker in a run of an hour.
     """
 
-    fold: _Fold
+    fold: Fold
     reach: np.ndarray
     size: np.ndarray
     U: np.ndarray
@@ -186,7 +179,7 @@ class _Predictor:
         return np.asarray(self.reach / (self.size + penalty * self.features), np.float32)
 
 
-def _predictor(run: _Run, fold: _Fold) -> _Predictor:
+def _predictor(run: _Run, fold: Fold) -> _Predictor:
     train = run.features[fold.train]
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     scale = np.where(deviation > 0, deviation, np.inf)
@@ -199,7 +192,7 @@ def _predictor(run: _Run, fold: _Fold) -> _Predictor:
     return _Predictor(fold, *slim, X.shape[1])
 
 
-def _choose(ds: xr.Dataset, run: _Run, folds: list[_Fold], gap: int, lazy: bool) -> tuple[float, ...]:
+def _choose(ds: xr.Dataset, run: _Run, folds: list[Fold], gap: int, lazy: bool) -> tuple[float, ...]:
     """Penalty of each fold, per feature, by cross-validation inside its training part."""
     plans = call(lazy, _plans, run, folds, gap)
     gives: dict[str, Shape] = {"score_block": ((len(folds), len(PENALTIES)), np.float64)}
@@ -208,7 +201,7 @@ def _choose(ds: xr.Dataset, run: _Run, folds: list[_Fold], gap: int, lazy: bool)
     return tuple(float(PENALTIES[row.argmax()]) for row in scores)
 
 
-def _plans(run: _Run, folds: list[_Fold], gap: int) -> list[list[_Predictor]]:
+def _plans(run: _Run, folds: list[Fold], gap: int) -> list[list[_Predictor]]:
     """Predictors of the inner folds of each fold."""
     inner = [[part for part in _cut(fold.train, _INNER, gap) if part.train.size >= _LEAST] for fold in folds]
     return [[_predictor(run, part) for part in parts] for parts in inner]
@@ -238,7 +231,7 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(product / np.where(size > 0, size, np.nan))
 
 
-def _hat(run: _Run, folds: list[_Fold], penalties: tuple[float, ...]) -> np.ndarray:
+def _hat(run: _Run, folds: list[Fold], penalties: tuple[float, ...]) -> np.ndarray:
     """One matrix (row, row) from BOLD to its prediction out of fold; 0 from a test part and its gaps to itself."""
     hat = np.zeros((run.rows.size, run.rows.size), np.float32)
     for fold, penalty in zip(folds, penalties, strict=True):
@@ -256,7 +249,7 @@ def _predict(series: np.ndarray, rows: np.ndarray, hat: np.ndarray) -> dict[str,
 
 
 def _score(
-    ds: xr.Dataset, run: _Run, folds: list[_Fold], hat: np.ndarray, seed: int, lazy: bool
+    ds: xr.Dataset, run: _Run, folds: list[Fold], hat: np.ndarray, seed: int, lazy: bool
 ) -> tuple[float, tuple[float, float]]:
     """Mean correlation over voxels, and mean and 95th percentile of the same over BOLD in random phases."""
     phases = random_phases(run.rows.size, SURROGATES, seed)

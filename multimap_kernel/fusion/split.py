@@ -20,7 +20,7 @@ LEAST = 16
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows of the table that are predicted, and rows that train."""
+    """Rows, or volumes of one run, that are predicted, and those that train."""
 
     test: np.ndarray
     train: np.ndarray

@@ -6,7 +6,7 @@ import torch
 from coupled import BY_BLOCK, BY_RUN, LAGS, coupled_runs
 
 from multimap_kernel.fusion.evaluate import evaluate
-from multimap_kernel.fusion.linear import mean_correlation
+from multimap_kernel.fusion.linear import correlations
 from multimap_kernel.fusion.train import train
 from multimap_kernel.schema import InputError, SchemaError
 
@@ -18,7 +18,7 @@ def short():
 
 
 def by_driver(ds, out, name):
-    r = mean_correlation(out[name].values, out["region_measured"].values)
+    r = correlations(out[name].values, out["region_measured"].values)
     return {driver: r[ds["driver"].values == driver].mean() for driver in np.unique(ds["driver"].values)}
 
 
