@@ -32,6 +32,7 @@ _HOME = {
     "correct_timing": "fmri.timing",
     "realign": "fmri.motion",
     "remove_gradient_artifact": "eeg.gradient",
+    "find_unmarked_scanning": "eeg.unmarked",
     "decimate": "eeg.decimation",
     "remove_pulse_artifact": "eeg.pulse",
     "blank_spans": "eeg.spans",

@@ -144,6 +144,7 @@ def _report(inputs: Inputs, told: tuple[tuple[Section, ...], tuple[str, ...]]) -
         *inputs.dataset("ingest", "bold").attrs.get("warnings", []),
         *inputs.dataset("ingest", "eeg").attrs.get("warnings", []),
         *inputs.values["realign"].get("warnings", []),
+        *inputs.values["clean_eeg"].get("warnings", []),
         *inputs.values["normalise"].get("warnings", []),
     ]
     provenance: dict[str, str | Mapping[str, str]] = {

@@ -14,6 +14,7 @@ from multimap_kernel.eeg import (
     blank_spans,
     clean,
     decimate,
+    find_unmarked_scanning,
     remove_gradient_artifact,
     remove_pulse_artifact,
 )
@@ -86,23 +87,23 @@ def clean_eeg(inputs: Inputs) -> Product:
     options, state = inputs.part(CleanEeg), inputs.part(Ingest).eeg_state
     alignment = inputs.alignment()
     eeg = apply_alignment(to_volts(inputs.dataset("ingest", "eeg")), alignment)
+    decided = [map(float, decision.value.split(":")) for decision in inputs.decisions if decision.action == "bad_span"]
+    spans, warnings = [(alignment.scanner_time(a), alignment.scanner_time(b)) for a, b in decided], []
     if state == "raw":
-        eeg = remove_gradient_artifact(
-            eeg,
-            repetition_time=alignment.repetition_time,
-            volumes=len(alignment.residual_s),
-            window=options.gradient.window,
-            dummies=alignment.dummy,
-        )
+        seconds, volumes, dummies = alignment.repetition_time, len(alignment.residual_s), alignment.dummy
+        unmarked = find_unmarked_scanning(eeg, repetition_time=seconds, volumes=volumes, dummies=dummies)
+        spans += unmarked
+        warnings = [f"EEG from {a:.1f} to {b:.1f} s left out: scanned without volume markers" for a, b in unmarked]
+        window = options.gradient.window
+        eeg = remove_gradient_artifact(eeg, repetition_time=seconds, volumes=volumes, window=window, dummies=dummies)
+    if spans:  # before any filter
+        eeg = blank_spans(eeg, spans=spans)
     eeg = decimate(eeg, sampling_hz=options.sampling_hz, lowpass_hz=options.lowpass_hz)
-    spans = [map(float, decision.value.split(":")) for decision in inputs.decisions if decision.action == "bad_span"]
-    if spans:
-        eeg = blank_spans(eeg, spans=[(alignment.scanner_time(a), alignment.scanner_time(b)) for a, b in spans])
     if state != "clean" and options.pulse.method == "average":
         eeg = remove_pulse_artifact(eeg, window=options.pulse.window)
     eeg = _without(eeg, [decision.value for decision in inputs.decisions if decision.action == "bad_channel"])
     eeg = clean(eeg, highpass_hz=options.highpass_hz, lowpass_hz=options.lowpass_hz, reference=options.reference)
-    return Product({"": add_overview(eeg)})
+    return Product({"": add_overview(eeg)}, {"warnings": warnings})
 
 
 def _without(eeg: xr.Dataset, bad: list[str]) -> xr.Dataset:
@@ -275,7 +276,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=7,
+        version=8,
         libraries=("numpy", "scipy"),
     ),
     Step(
@@ -316,7 +317,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish", "confounds"),
-        version=8,
+        version=9,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )
