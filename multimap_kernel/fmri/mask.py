@@ -28,7 +28,8 @@ def brain_mask(reference: np.ndarray, to_world: np.ndarray, valid: np.ndarray) -
 
     Returns
     -------
-    Mask (z, y, x): nilearn's EPI mask, or a plain threshold where the grid is too small for it.
+    Mask (z, y, x): nilearn's EPI mask, carried on beyond the field of view where the brain is cut by it, or a plain
+    threshold where the grid is too small for it.
     """
     image = np.where(valid, np.nan_to_num(reference), 0.0).astype(np.float32)
     mask = np.zeros(image.shape, bool)
@@ -42,10 +43,24 @@ def brain_mask(reference: np.ndarray, to_world: np.ndarray, valid: np.ndarray) -
 
 def _epi_mask(image: np.ndarray, to_world: np.ndarray) -> np.ndarray:
     # Opening works in voxels: at 6 mm, nilearn's default of 2 would eat the poles of the brain.
-    millimetres = float(np.cbrt(abs(np.linalg.det(to_world[:3, :3]))))
+    opening = 2 if float(np.cbrt(abs(np.linalg.det(to_world[:3, :3])))) < 5 else 1
+    brain = _opened(image, to_world, opening)
+    # Opening takes what lies outside the field of view for air, and with it the outer slices of a brain that goes on.
+    beyond = 2 * opening
+    widths = [
+        tuple(beyond * bool(brain.take(face, axis).any()) for face in (opening, -1 - opening)) for axis in range(3)
+    ]
+    if not np.any(widths):
+        return brain
+    inner = tuple(slice(low, low + size) for (low, _), size in zip(widths, image.shape, strict=True))
+    return _opened(np.pad(image, widths, mode="edge"), to_world, opening)[inner]
+
+
+def _opened(image: np.ndarray, to_world: np.ndarray, opening: int) -> np.ndarray:
+    """Mask of nilearn; where the grid lies does not matter to it."""
     picture = nib.Nifti1Image(image.transpose(2, 1, 0), to_world[:, [2, 1, 0, 3]])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Computed an empty mask")
-        found = compute_epi_mask(picture, opening=2 if millimetres < 5 else 1)
+        found = compute_epi_mask(picture, opening=opening)
     brain: np.ndarray = np.asarray(found.dataobj).transpose(2, 1, 0) > 0
     return brain

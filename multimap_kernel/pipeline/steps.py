@@ -268,7 +268,7 @@ STEPS: tuple[Step, ...] = (
         estimate_motion,
         ("ingest",),
         ("realign",),
-        version=2,
+        version=3,
         libraries=("numpy", "scipy", "numba", "nilearn"),
     ),
     Step(

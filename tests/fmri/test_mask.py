@@ -1,24 +1,58 @@
 """The mask holds the brain of a template, and only voxels that can be used."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 from heads import GRID, head, upright
 from nilearn.datasets import load_mni152_brain_mask
+from nilearn.masking import compute_epi_mask
 from scipy.ndimage import affine_transform
 
 from multimap_kernel.fmri.mask import brain_mask
 
 
-@pytest.mark.parametrize(("grid", "voxel"), [(GRID, (6.5, 6.5, 6.5)), ((64, 64, 36), (3.5, 3.5, 3.8))])
-def test_brain_mask__covers_the_brain_and_not_the_scalp(grid, voxel):
-    affine = upright(grid, voxel)
-    image = head(affine, grid=grid)
+def brain_on(affine: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """The template's brain (z, y, x) on a grid."""
     template = load_mni152_brain_mask(resolution=2)
     matrix = np.linalg.inv(template.affine) @ affine
     brain = np.asarray(template.dataobj).astype(float)
-    truth = affine_transform(brain, matrix[:3, :3], matrix[:3, 3], grid, order=1).T > 0.5
+    return affine_transform(brain, matrix[:3, :3], matrix[:3, 3], grid, order=1).T > 0.5
+
+
+def overlap(found: np.ndarray, truth: np.ndarray) -> float:
+    """Dice."""
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+@pytest.mark.parametrize(("grid", "voxel"), [(GRID, (6.5, 6.5, 6.5)), ((64, 64, 36), (3.5, 3.5, 3.8))])
+def test_brain_mask__covers_the_brain_and_not_the_scalp(grid, voxel):
+    affine = upright(grid, voxel)
+    image, truth = head(affine, grid=grid), brain_on(affine, grid)
     found = brain_mask(image, affine[:, [2, 1, 0, 3]], np.ones(image.shape, bool))
-    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.9
+    assert overlap(found, truth) > 0.9
+
+
+@pytest.mark.parametrize(
+    "shown", [np.s_[10:24], np.s_[16:28], np.s_[14:34, 20:], np.s_[:, :, 26:40]], ids=["z", "thin", "z and y", "x"]
+)
+def test_brain_mask__reaches_the_end_of_the_field_of_view_where_the_brain_goes_on(shown):
+    grid = (64, 64, 36)
+    affine = upright(grid, (3.5, 3.5, 3.8))
+    image, truth = head(affine, grid=grid)[shown], brain_on(affine, grid)[shown]
+    found = brain_mask(image, affine[:, [2, 1, 0, 3]], np.ones(image.shape, bool))  # its shift does not matter
+    for axis in range(3):
+        for face in (0, 1, -2, -1):
+            if (brain := truth.take(face, axis)).sum() > 200:
+                assert overlap(found.take(face, axis), brain) > 0.9, (axis, face)
+    assert overlap(found, truth) > 0.95
+
+
+def test_brain_mask__is_nilearns_where_the_head_lies_inside():
+    grid = (80, 80, 60)
+    affine = upright(grid, (3.5, 3.5, 3.5))
+    image = head(affine, grid=grid)
+    expected = np.asarray(compute_epi_mask(nib.Nifti1Image(image.T, affine)).dataobj).T > 0
+    np.testing.assert_array_equal(brain_mask(image, affine[:, [2, 1, 0, 3]], np.ones(image.shape, bool)), expected)
 
 
 def test_brain_mask__holds_valid_voxels_only():
