@@ -317,7 +317,7 @@ STEPS: tuple[Step, ...] = (
         publish,
         ("ingest", "align", "realign", "clean_eeg", "normalise", "features", "fuse", "map"),
         ("publish", "confounds"),
-        version=9,
+        version=10,
         libraries=("nibabel", "matplotlib", "zarr"),
     ),
 )

@@ -211,8 +211,8 @@ def _saturation_row(clean: xr.Dataset | None) -> Rows:
         return ()
     if clipped.empty:
         return (("saturation", f"no channel with more than {limit}"),)
-    told = ", ".join(f"{name} {100 * part:.1f} %" for name, part in clipped.items())
-    return (("saturation", f"not good, for more than {limit}: {told}"),)
+    told = ", ".join(f"{name} ({100 * part:.1f} %)" for name, part in clipped.items())
+    return (("saturation", f"{told}: not good, with more than {limit}"),)
 
 
 def _alignment_rows(alignment: Alignment) -> Rows:

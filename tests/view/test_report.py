@@ -79,7 +79,7 @@ def test_session_facts__name_the_channels_that_the_amplifier_clipped():
         told = clean.assign(quality=(("channel", "metric"), np.array([share]).T)).assign_coords(metric=["saturated"])
         facts.append(dict(session_facts(SessionResults(planted.alignment(), clean=told))).get("saturation"))
     limit = "more than 0.2 % of the samples in the volumes at an end of the amplifier's range"
-    assert facts == [f"no channel with {limit}", f"not good, for {limit}: Oz 5.0 %, Cz 1.2 %", None]
+    assert facts == [f"no channel with {limit}", f"Oz (5.0 %), Cz (1.2 %): not good, with {limit}", None]
 
 
 def test_session_sections__no_beat_found_is_left_out():
