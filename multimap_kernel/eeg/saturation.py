@@ -15,16 +15,16 @@ _LEAST_RANGE_V = 5e-4
 
 
 def saturated_share(eeg: xr.DataArray, edges: NDArray[np.int64], volume: NDArray[np.int64]) -> xr.DataArray:
-    """Share of the samples of each volume at the channel's own least or greatest value, if that is a rail.
+    """Share of the samples of each volume that have exactly the channel's own least or greatest value.
 
-    The value is a rail if two samples in a row have it: a wave of limited band reaches its extreme in one sample, or,
-    in coarse counts, in so few that their share is nothing. Zero is a gap or a dead electrode, never a rail. Every
-    sample at a rail counts, since at 1 kHz most clipped peaks are one sample wide.
+    A recording that nothing clipped has each of them once, in coarse counts a few times. Zero is a gap or a dead
+    electrode, never an end of the range. Samples alone count like those in a row: at 1 kHz most clipped peaks are one
+    sample wide.
 
     Parameters
     ----------
     eeg
-        Array ``(channel, time; V)`` as the amplifier gave it: a filter hides the rails.
+        Array ``(channel, time; V)`` as the amplifier gave it: a filter hides where it was clipped.
     edges : (volume + 1,)
         First sample of each volume, and the end of the last; those beyond the recording are cut.
     volume : (volume,)
@@ -54,11 +54,8 @@ def known_saturation(ds: xr.Dataset) -> np.ndarray:
 def _share(block: np.ndarray, *, edges: NDArray[np.int64]) -> np.ndarray:
     share = np.zeros((len(block), len(edges) - 1), np.float32)
     for row, trace in enumerate(block):
-        extremes = trace.min(), trace.max()
-        if not extremes[1] - extremes[0] >= _LEAST_RANGE_V:  # a NaN is bad by other rules
-            continue
-        for extreme in extremes:
-            places = np.flatnonzero(trace == extreme)
-            if extreme != 0 and (np.diff(places) == 1).any():
-                share[row] += np.diff(np.searchsorted(places, edges)) / np.maximum(np.diff(edges), 1)
+        low, high = trace.min(), trace.max()
+        if high - low >= _LEAST_RANGE_V:  # not with a NaN, which is bad by other rules
+            places = np.flatnonzero(((trace == low) | (trace == high)) & (trace != 0))
+            share[row] = np.diff(np.searchsorted(places, edges)) / np.maximum(np.diff(edges), 1)
     return share

@@ -276,7 +276,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=8,
+        version=9,
         libraries=("numpy", "scipy"),
     ),
     Step(

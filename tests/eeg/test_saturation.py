@@ -41,7 +41,21 @@ def test_clean__a_saturated_channel_is_bad(run, clipped):
     np.testing.assert_allclose(saturated(found), planted, atol=2e-5)
     np.testing.assert_array_equal(found["good"], planted < 0.002)
     assert "saturated" not in found
-    assert saturated(cleaned(run.dataset())).max() == 0
+    assert saturated(cleaned(run.dataset())).max() < 5e-5
+
+
+def test_clean__clipped_peaks_of_one_sample_count():
+    """At 1 kHz, with an artifact up to 500 Hz."""
+    rng = np.random.default_rng(0)
+    wave = rng.standard_normal(2000)
+    values = brain(3, 30000, 1000.0, rng)
+    values[:, 4000:28000] += 2e-3 / np.abs(wave).max() * np.tile(wave, VOLUMES)
+    rail = np.quantile(np.abs(values[0, 4000:28000]), 0.995)
+    values[0] = np.clip(values[0], -rail, rail)
+    assert (np.diff(np.flatnonzero(np.abs(values[0]) == rail)) == 1).mean() < 0.2
+    found = cleaned(recording(values, -4.0, 1000.0))
+    np.testing.assert_allclose(saturated(found), [0.005, 0, 0], atol=1e-4)
+    np.testing.assert_array_equal(found["good"], [False, True, True])
 
 
 def test_clean__one_rail_is_enough(run):
@@ -63,8 +77,8 @@ def test_clean__what_is_no_saturation(run):
     values[4] = 0.0123
     values[5] = 0.5e-6 * (np.random.default_rng(0).random(values.shape[1]) > 0.5)
     found = saturated(cleaned(run.dataset(values)))
-    assert found[:2].max() < 1e-4
-    np.testing.assert_array_equal(found[2:], 0)
+    assert found[:4].max() < 1e-4
+    np.testing.assert_array_equal(found[4:], 0)
 
 
 def test_clean__saturation_in_a_bad_span_is_forgiven(run):
@@ -73,7 +87,7 @@ def test_clean__saturation_in_a_bad_span_is_forgiven(run):
     values[1, pop] = 20e-3
     assert saturated(cleaned(run.dataset(values)))[1] == pytest.approx(1.0 / (2.0 * VOLUMES), rel=0.01)
     found = cleaned(run.dataset(values), spans=[(8.0, 10.5)])
-    assert saturated(found)[1] == 0
+    assert saturated(found)[1] < 5e-5
     assert found["good"].all()
 
 
