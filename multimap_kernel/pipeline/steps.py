@@ -276,7 +276,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=9,
+        version=10,
         libraries=("numpy", "scipy"),
     ),
     Step(

@@ -146,6 +146,18 @@ def test_remove_gradient_artifact__what_happens_in_one_volume_spoils_no_other(ev
         assert quality(run.brain[one], found[one], run.frequency, others) >= 10 * np.log10(30) - 1
 
 
+def test_remove_gradient_artifact__a_long_movement_spoils_no_other_volume():
+    """Twenty volumes in a row are bad, more than half of a window; they keep templates themselves, of the others."""
+    run = scan(channels=3, volumes=80, frequency=1000.0, seed=3, **HARD)
+    time = run.start + np.arange(run.brain.shape[1]) / run.frequency
+    sos = signal.butter(2, [1, 5], "band", fs=run.frequency, output="sos")
+    movement = signal.sosfiltfilt(sos, np.random.default_rng(1).standard_normal(run.brain.shape), axis=1)
+    movement *= 1e-3 / movement.std() * ((time > 60) & (time < 100))
+    found = corrected(run, run.brain + run.artifact + movement) - movement
+    for part in (run.inside & ((time < 58) | (time > 102)), (time > 60) & (time < 100)):
+        assert quality(run.brain, found, run.frequency, part) >= 10 * np.log10(30) - 1
+
+
 @pytest.mark.parametrize("broken", [np.nan, 0.0])
 def test_remove_gradient_artifact__a_broken_channel_has_no_say_in_the_delays(broken):
     """One of the channels that tell the jitter has no values: the others are corrected to their limit."""

@@ -82,6 +82,20 @@ def test_remove_pulse_artifact__a_movement_spoils_no_other_beat(height):
     assert np.median(moved[:, near].std(1) / calm[:, near].std(1)) < 1.1
 
 
+@pytest.mark.parametrize("seconds", [12, 20])
+def test_remove_pulse_artifact__a_long_movement_spoils_no_other_beat(seconds):
+    """More than half of a window of beats in a row are bad: those before and after have templates without them."""
+    ds, eeg, artifact, _ = magnet()
+    time = np.arange(eeg.shape[1]) / FREQUENCY - 120
+    sos = signal.butter(2, [1, 5], "band", fs=FREQUENCY, output="sos")
+    movement = signal.sosfiltfilt(sos, np.random.default_rng(1).standard_normal(eeg.shape), axis=1)
+    movement *= 1e-3 / movement.std() * ((time > 0) & (time < seconds))
+    ds["eeg"][:-1] += movement.astype(np.float32)
+    rest = remove_pulse_artifact(ds)["eeg"].values[:-1] - eeg - movement
+    near = ((time > -10) & (time < -2)) | ((time > seconds + 2) & (time < seconds + 10))
+    assert np.median(rest[:, near].std(1) / artifact[:, near].std(1)) < 0.25
+
+
 def drifts(shape, height, seed=3):
     """Gaussian noise below 0.2 Hz of so many volts RMS."""
     f = np.fft.rfftfreq(shape[1], 1 / FREQUENCY)
