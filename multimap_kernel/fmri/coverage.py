@@ -11,8 +11,6 @@ from multimap_kernel.fmri.rigid import grid_matrix
 
 WHOLE_MM = 120.0
 """A brain cut off by the field of view and shorter than that is too small a part to find its size by."""
-EDGE = 2
-"""An EPI mask leaves so many outer voxels empty where the brain goes on (its opening takes what is beyond for air)."""
 ALONG = ("left to right", "back to front", "bottom to top")
 
 
@@ -45,9 +43,9 @@ def check_coverage(ds: xr.Dataset) -> tuple[str, ...]:
         rows = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
         if not rows.size:
             break
-        low, high = int(rows[0]), mask.shape[axis] - 1 - int(rows[-1])  # voxels up to the field's ends
-        extent = edge * (mask.shape[axis] - sum(free for free in (low, high) if free > EDGE))
-        if min(low, high) <= EDGE and extent < WHOLE_MM:
+        extent = edge * (rows[-1] - rows[0] + 1)
+        cut_off = rows[0] == 0 or rows[-1] == mask.shape[axis] - 1  # `brain_mask` reaches the end of the field of view
+        if cut_off and extent < WHOLE_MM:
             way = ALONG[int(np.abs(to_world[:, axis]).argmax())]
             told.append(
                 f"the BOLD run shows only {extent:.0f} mm of the brain from {way}, cut off by the field of view, and "
