@@ -84,6 +84,6 @@ def test_normalise_bold__tells_the_report_of_a_brain_that_is_cut_off(space, told
         },
         provenance={"recipe": {}, "keys": {}, "multimap": ""},
     )
-    values = {"realign": {}, "normalise": normalise_bold(inputs).values}
+    values = {"realign": {}, "clean_eeg": {}, "normalise": normalise_bold(inputs).values}
     page = _report(Inputs(inputs.session, {}, inputs.datasets, values, provenance=inputs.provenance), ((), ()))
     assert page.count("of the brain from bottom to top, cut off by the field of view") == told
