@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels, whole
+from multimap_kernel.eeg.spans import overlaps
 from multimap_kernel.eeg.template import mean_of_others, outlying
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
@@ -25,8 +26,8 @@ _FASTEST_S = 0.35
 _LAG_S = 0.02
 """Lag of the energy operator: about a quarter of the QRS complex, so that T waves give nothing."""
 _LEAST_BEATS = 10
-_DRIFT_HZ = 0.5
-"""Below, electrodes drift by more than the artifact, whose harmonics begin with the pulse."""
+_DRIFT = 0.4
+"""Below this share of the pulse rate there is drift of electrodes alone: the artifact's harmonics begin at the rate."""
 
 
 def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
@@ -35,15 +36,15 @@ def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
     R peaks are found on the first ECG channel by a k-Teager energy operator with a threshold that follows the
     signal. Epochs lie around R + 210 ms and reach 0.75 median intervals to both sides; a beat's template is the mean
     of the ``window`` beats nearest to it, never itself and without beats unlike all around them (movements), scaled
-    by least squares, and neighbouring beats fade into each other. Templates are made of the EEG above 0.5 Hz, so that
-    the drift of an electrode weakens none of this and stays for `clean` to take away. Samples that are NaN stay NaN,
-    and their beats enter no template.
+    by least squares, and neighbouring beats fade into each other. Templates are made of the EEG above 0.4 times the
+    pulse rate, so that the drift of an electrode stays out of them; it is left for `clean` to take away. Beats are
+    looked for outside bad spans, and beats that touch a bad span or a NaN enter no template.
 
     Parameters
     ----------
     ds
         ``eeg (channel, time; V)`` on the scanner clock with ``channel_type (channel)``, gradient artifact removed,
-        100 Hz or more; 250 Hz is enough.
+        100 Hz or more; 250 Hz is enough; ``bad_span (span, end; s)``, if there.
     window
         Beats in a template.
 
@@ -76,9 +77,11 @@ def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
         return ds.assign(r_peak=annotate(xr.DataArray(np.empty(0), dims="beat", name="r_peak")))
     most = int(axis.samples / axis.frequency / _FASTEST_S) + 1
     corrected = channels_of(ds, "eeg", "eog")
-    beats = whole(eeg.data[int(hearts[0])], _find_beats, (most,), frequency=axis.frequency, most=most)
+    time = axis.start + np.arange(axis.samples) / axis.frequency
+    options: dict[str, Any] = {"known": ~overlaps(ds, time, time), "frequency": axis.frequency}
+    beats = whole(eeg.data[int(hearts[0])], _find_beats, (most,), most=most, **options)
     part = eeg.isel(channel=corrected)
-    options = {"beats": beats, "frequency": axis.frequency, "window": window}
+    options |= {"beats": beats, "window": window}
     data = _put_back(eeg.data, map_channels(part, _subtract, (axis.samples,), **options), corrected)
     peaks = annotate(xr.DataArray(axis.start + beats / axis.frequency, dims="beat", name="r_peak"))
     return ds.assign(eeg=(eeg.dims, data, eeg.attrs), r_peak=peaks)
@@ -92,10 +95,10 @@ def _put_back(data: Any, part: Any, rows: NDArray[np.int64]) -> Any:
     return joined([part, data[others].astype(np.float32)])[order]
 
 
-def _find_beats(ecg: np.ndarray, *, frequency: float, most: int) -> Floats:
+def _find_beats(ecg: np.ndarray, *, known: NDArray[np.bool_], frequency: float, most: int) -> Floats:
     """Places of the R peaks in samples, with fractions; filled up with NaN to ``most``."""
     places = np.full(most, np.nan)
-    if len(ecg) < 10 * frequency:
+    if known.sum() < 10 * frequency:
         return places
     band = signal.butter(3, [8.0, min(40.0, 0.45 * frequency)], "band", fs=frequency, output="sos")
     quick = signal.sosfiltfilt(band, np.asarray(ecg, np.float64))
@@ -104,12 +107,12 @@ def _find_beats(ecg: np.ndarray, *, frequency: float, most: int) -> Floats:
     energy[lag:-lag] = np.maximum(quick[lag:-lag] ** 2 - quick[: -2 * lag] * quick[2 * lag :], 0)
     smooth = max(3, round(0.04 * frequency) | 1)
     energy = np.convolve(energy, np.hanning(smooth + 2)[1:-1] / (smooth + 1) * 2, mode="same")
-    height = np.sqrt(energy)  # in units of the ECG: a beat of half size is half as high
+    height = np.sqrt(energy)[known]  # in units of the ECG: a beat of half size is half as high
     peaks = _above_level(height, frequency)
     peaks = _mend(peaks, height)
     if len(peaks) < _LEAST_BEATS:
         return places
-    exact = _sharpen(quick, peaks, frequency)[:most]
+    exact = _sharpen(quick, np.flatnonzero(known)[peaks], frequency)[:most]
     places[: len(exact)] = exact
     return places
 
@@ -171,13 +174,16 @@ def _sharpen(quick: Floats, peaks: NDArray[np.int64], frequency: float) -> Float
     return places + centre
 
 
-def _subtract(block: np.ndarray, *, beats: Floats, frequency: float, window: int) -> np.ndarray:
+def _subtract(
+    block: np.ndarray, *, beats: Floats, known: NDArray[np.bool_], frequency: float, window: int
+) -> np.ndarray:
     corrected = np.array(block, np.float32)
     places = beats[np.isfinite(beats)]
     samples = block.shape[1]
     if len(places) < _LEAST_BEATS:
         return corrected
-    half = int(_REACH * float(np.median(np.diff(places))))
+    interval = float(np.median(np.diff(places)))
+    half = int(_REACH * interval)
     centre = np.rint(places + _DELAY_S * frequency).astype(np.int64)
     index = centre[:, None] + np.arange(-half, half + 1)
     inside = (index >= 0) & (index < samples)
@@ -187,19 +193,20 @@ def _subtract(block: np.ndarray, *, beats: Floats, frequency: float, window: int
     share = fade / np.maximum(cover, 0.5)[index]  # two beats fade into each other, a lonely one fades out
     complete = inside.all(1).astype(np.float64)
     for row, trace in enumerate(block):
-        known = np.isfinite(trace)
-        entering = complete * known[index].all(1)
+        finite = np.isfinite(trace)
+        entering = complete * (known & finite)[index].all(1)
         if entering.any():
-            template = _templates(_without_drift(trace, known, frequency)[index], entering, window)
-            corrected[row] -= np.bincount(index.ravel(), (share * template).ravel(), samples).astype(np.float32)
+            template = _templates(_without_drift(trace, finite, interval)[index], entering, window)
+            artifact = np.bincount(index.ravel(), (share * template).ravel(), samples).astype(np.float32)
+            corrected[row, known] -= artifact[known]
     return corrected
 
 
-def _without_drift(trace: np.ndarray, known: NDArray[np.bool_], frequency: float) -> np.ndarray:
+def _without_drift(trace: np.ndarray, finite: NDArray[np.bool_], interval: float) -> np.ndarray:
     """High-passed without delay; lines in place of unknown samples keep these from spreading."""
-    trace = np.interp(np.arange(len(trace)), np.flatnonzero(known), np.asarray(trace, np.float64)[known])
-    high = signal.butter(2, _DRIFT_HZ, "high", fs=frequency, output="sos")
-    pad = min(len(trace) - 1, round(2 * frequency / _DRIFT_HZ))  # until the filter has settled
+    trace = np.interp(np.arange(len(trace)), np.flatnonzero(finite), np.asarray(trace, np.float64)[finite])
+    high = signal.butter(2, _DRIFT / interval, "high", fs=1.0, output="sos")
+    pad = min(len(trace) - 1, round(2 * interval / _DRIFT))  # until the filter has settled
     return np.asarray(signal.sosfiltfilt(high, trace, padlen=pad), np.float32)
 
 

@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from multimap_kernel.eeg.blocks import map_channels
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
+_ANCHOR_S = 0.04
+"""A line begins and ends at the mean of so much beside it: one sample at full rate holds noise that no filter took."""
+_SAME_S = 1e-9
+"""Intervals that follow each other on paper overlap by less in floating point."""
+
 
 def blank_spans(ds: xr.Dataset, *, spans: Sequence[tuple[float, float]]) -> xr.Dataset:
     """Put a straight line in the place of bad times, so that no filter carries their artifact into good ones.
@@ -18,13 +23,14 @@ def blank_spans(ds: xr.Dataset, *, spans: Sequence[tuple[float, float]]) -> xr.D
     Parameters
     ----------
     ds
-        ``eeg (channel, time; V)`` on the scanner clock, gradient artifact removed.
+        ``eeg (channel, time; V)`` on the scanner clock, gradient artifact removed; before any filter, `decimate`'s
+        too, if the artifact of the bad times is large.
     spans
         Begin and end of each bad time, s on the scanner clock; they may overlap.
 
     Returns
     -------
-    The Dataset with ``eeg`` in which the samples of each span lie on the line between the samples beside it, and
+    The Dataset with ``eeg`` in which the samples of each span lie on the line between the levels beside it, and
     ``bad_span (span, end; s)``, by which `band_power` leaves these times out. Lazy if the input is.
 
     Raises
@@ -50,22 +56,24 @@ def blank_spans(ds: xr.Dataset, *, spans: Sequence[tuple[float, float]]) -> xr.D
     if bad.all():
         raise InputError("bad spans must leave some of the recording, found that they cover it whole; exclude it")
     eeg = ds["eeg"]
-    data = map_channels(eeg, _draw_lines, (axis.samples,), bad=bad)
+    data = map_channels(eeg, _draw_lines, (axis.samples,), bad=bad, reach=max(1, round(_ANCHOR_S * axis.frequency)))
     known = annotate(xr.DataArray(np.array(spans, np.float64).reshape(-1, 2), dims=("span", "end"), name="bad_span"))
     return ds.assign(eeg=(eeg.dims, data, eeg.attrs), bad_span=known)
 
 
 def overlaps(ds: xr.Dataset, begin: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether a bad span of the Dataset touches each interval (s, scanner clock); nowhere if it has none."""
+    """Whether a bad span of the Dataset reaches into each interval (s, scanner clock); nowhere if it has none."""
     touched = np.zeros(len(begin), bool)
     for low, high in ds["bad_span"].values if "bad_span" in ds else ():
-        touched |= (begin < high) & (end > low)
+        touched |= (begin < high - _SAME_S) & (end > low + _SAME_S)
     return touched
 
 
-def _draw_lines(block: np.ndarray, *, bad: NDArray[np.bool_]) -> np.ndarray:
-    drawn = np.array(block, np.float32)
-    good, wanted = np.flatnonzero(~bad), np.flatnonzero(bad)
-    for trace in drawn:
-        trace[wanted] = np.interp(wanted, good, trace[good])
+def _draw_lines(block: np.ndarray, *, bad: NDArray[np.bool_], reach: int) -> np.ndarray:
+    drawn, samples = np.array(block, np.float32), len(bad)
+    for begin, end in np.flatnonzero(np.diff(bad, prepend=False, append=False)).reshape(-1, 2):
+        sides = np.arange(max(0, begin - reach), begin), np.arange(end, min(samples, end + reach))
+        levels = [block[:, side[~bad[side]]].mean(1, dtype=np.float64) for side in sides if len(side)]
+        share = np.linspace(0.0, 1.0, end - begin)
+        drawn[:, begin:end] = levels[0][:, None] + (levels[-1] - levels[0])[:, None] * share
     return drawn

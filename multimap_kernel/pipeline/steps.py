@@ -276,7 +276,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=10,
+        version=11,
         libraries=("numpy", "scipy"),
     ),
     Step(

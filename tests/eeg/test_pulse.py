@@ -7,7 +7,7 @@ from lazy import max_computes
 from scanner import brain, electrocardiogram, heartbeats, lazily, pulse_artifact, recording
 from scipy import signal
 
-from multimap_kernel.eeg import remove_pulse_artifact
+from multimap_kernel.eeg import blank_spans, remove_pulse_artifact
 from multimap_kernel.schema import InputError, SchemaError
 
 FREQUENCY = 250.0
@@ -117,6 +117,34 @@ def test_remove_pulse_artifact__drift_neither_harms_nor_goes(height):
     assert (band(rest, 1.0).std(1) < 1.05 * band(calm, 1.0).std(1)).all()
     slow = signal.butter(2, 0.3, "low", fs=FREQUENCY, output="sos")
     assert (signal.sosfiltfilt(slow, rest - artifact, axis=1).std(1) < 0.02 * height).all()
+
+
+@pytest.mark.parametrize("span", [(-2.5, 157.5), (77.5, 237.5), (60.0, 180.0)])
+def test_remove_pulse_artifact__a_long_bad_span_makes_no_beats(span):
+    """Its line is no ECG: filters leave rounding noise there, whose peaks had ruled the rhythm."""
+    ds, eeg, artifact, beats = magnet()
+    time = np.arange(eeg.shape[1]) / FREQUENCY - 2.5
+    found = remove_pulse_artifact(blank_spans(ds, spans=[span]))
+    peaks = found["r_peak"].values[np.isfinite(found["r_peak"].values)]
+    known = beats[(beats < span[0] - 0.3) | (beats > span[1] + 0.3)]
+    assert not ((peaks > span[0]) & (peaks < span[1])).any()
+    assert (np.abs(peaks[:, None] - known).min(0) < 0.05).mean() >= 0.98
+    well = (time < span[0] - 2) | (time > span[1] + 2)
+    rest = found["eeg"].values[:-1] - eeg
+    assert np.median(rest[:, well].std(1) / artifact[:, well].std(1)) < 0.25
+
+
+def test_remove_pulse_artifact__of_a_slow_heart_the_fundamental_goes_too():
+    """42 beats per minute and an artifact that is mostly fundamental, 0.7 Hz: at most a tenth of it stays (RMS)."""
+    rng = np.random.default_rng(0)
+    time = np.arange(round(300 * FREQUENCY)) / FREQUENCY
+    beats = np.cumsum(60 / 42 * (1 + 0.02 * rng.standard_normal(205)))
+    ecg, eeg = electrocardiogram(beats, time, rng), 10e-6 * rng.standard_normal((1, len(time)))
+    after = time - beats[:, None] - 0.21
+    artifact = 60e-6 * np.exp(-0.5 * (after / 0.2) ** 2).sum(0)
+    ds = recording(np.vstack([eeg + artifact, ecg]), 0.0, FREQUENCY, ["eeg", "ecg"])
+    rest = remove_pulse_artifact(ds)["eeg"].values[:-1] - eeg
+    assert (band(rest).std(1) < 0.1 * band(artifact[None]).std(1)).all()
 
 
 def test_remove_pulse_artifact__unknown_samples_stay_where_they_are():

@@ -5,7 +5,8 @@ import pytest
 from lazy import max_computes
 from scanner import lazily, recording
 
-from multimap_kernel.eeg import band_power, blank_spans, clean
+from multimap_kernel.eeg import band_power, blank_spans, clean, decimate
+from multimap_kernel.eeg.spans import overlaps
 from multimap_kernel.schema import InputError
 
 FREQUENCY = 250.0
@@ -32,6 +33,17 @@ def test_blank_spans__an_artifact_does_not_reach_what_lies_beside_it():
     np.testing.assert_allclose(spans[0]["eeg"].values[:, near], spans[1]["eeg"].values[:, near], atol=1e-9)
 
 
+def test_blank_spans__noise_at_full_rate_does_not_reach_what_lies_beside_it():
+    """Noise above all that is kept: a line between two samples of it is a step, which the high-pass spreads."""
+    rng = np.random.default_rng(0)
+    noise = 50e-6 * rng.standard_normal((6, 200_000))
+    fine = recording(noise, 0.0, 5000.0)
+    spans = [clean(decimate(one), reference="recording") for one in (blank_spans(fine, spans=[(20.0, 30.0)]), fine)]
+    beside = np.r_[4750:5000, 7500:7750]
+    apart, known = (spans[0]["eeg"] - spans[1]["eeg"]).values[:, beside], spans[1]["eeg"].values
+    assert apart.std() < 0.2 * known.std()
+
+
 def test_band_power__is_missing_where_a_span_touches_and_true_elsewhere():
     ds = blank_spans(alpha(artifact=True)[0], spans=[SPAN])
     power = band_power(ds, bands={"alpha": (8.0, 12.0)}, repetition_time=2.0, volumes=30)
@@ -42,6 +54,21 @@ def test_band_power__is_missing_where_a_span_touches_and_true_elsewhere():
     assert bins.max() == pytest.approx(27.85)
     far = np.r_[1:9, 15:29]
     np.testing.assert_allclose(power["band_power"].values[far], (20e-6) ** 2 / 2, rtol=0.02)
+
+
+def test_overlaps__what_only_follows_is_not_touched():
+    """Bins of 0.1 s up to the end of a run, where a span begins: 0.1 added up is more than the end by rounding."""
+    ends = [
+        (repetition_time, repetition_time * volumes) for repetition_time in (0.7, 1.4, 2.1) for volumes in (50, 190)
+    ]
+    past = 0
+    for repetition_time, end in ends:
+        bins = np.arange(round(end / 0.1) + 1) * 0.1
+        ds = alpha(1.0)[0].assign(bad_span=(("span", "end"), [[end, end + 9.0]]))
+        past += bins[-1] > end
+        assert not overlaps(ds, bins[:-1], bins[1:]).any(), repetition_time
+        assert overlaps(ds, bins[-1:], bins[-1:] + 0.1).all()
+    assert past  # or this says nothing
 
 
 def test_blank_spans__is_lazy_and_chunks_change_nothing():
