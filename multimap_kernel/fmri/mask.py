@@ -7,6 +7,7 @@ import warnings
 import nibabel as nib
 import numpy as np
 from nilearn.masking import compute_epi_mask
+from scipy.ndimage import find_objects
 
 SMALLEST = 12
 """Grids with fewer voxels along an axis are too small for the morphology of an EPI mask."""
@@ -29,12 +30,14 @@ def brain_mask(reference: np.ndarray, to_world: np.ndarray, valid: np.ndarray) -
     Returns
     -------
     Mask (z, y, x): nilearn's EPI mask, carried on beyond the field of view where the brain is cut by it, or a plain
-    threshold where the grid is too small for it.
+    threshold where the grid is too small for it. Outer slices of zeros or without a valid voxel are not part of the
+    field of view: padding does not change the mask.
     """
     image = np.where(valid, np.nan_to_num(reference), 0.0).astype(np.float32)
     mask = np.zeros(image.shape, bool)
-    if min(image.shape) >= SMALLEST:
-        mask = _epi_mask(image, to_world)
+    for seen in find_objects((image != 0).astype(np.uint8)):  # one box, or none
+        if min(image[seen].shape) >= SMALLEST:
+            mask[seen] = _epi_mask(image[seen], to_world)
     if not (mask & valid).any() and valid.any():
         mask = image > SHARE * np.percentile(image[valid], 98)
     brain: np.ndarray = mask & valid

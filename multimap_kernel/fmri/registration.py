@@ -27,7 +27,7 @@ RIM_MM = 12.0
 PITCHES = (0.0, -0.3, 0.3)
 """Starting angles about x, rad: slices are often tilted along the AC-PC line, heads nod."""
 PLAUSIBLE = (0.75, 1.4)
-"""Stretch of a human head against the template; anything else is a failed registration."""
+"""Stretch from a head to the adult template; else a failed registration, or a small infant."""
 
 
 def estimate_normalisation(ds: xr.Dataset, *, target: xr.Dataset, anatomy: xr.Dataset | None = None) -> xr.Dataset:
@@ -54,7 +54,7 @@ def estimate_normalisation(ds: xr.Dataset, *, target: xr.Dataset, anatomy: xr.Da
         If a variable is missing.
     InputError
         When computed: if the brain mask is empty, or the affine found is not that of a head (a stretch below 0.75
-        or above 1.4); then native space is the way on.
+        or above 1.4, as a small infant's head needs: the template is an adult's); then native space is the way on.
 
     References
     ----------

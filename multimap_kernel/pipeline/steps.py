@@ -268,7 +268,7 @@ STEPS: tuple[Step, ...] = (
         estimate_motion,
         ("ingest",),
         ("realign",),
-        version=3,
+        version=4,
         libraries=("numpy", "scipy", "numba", "nilearn"),
     ),
     Step(
@@ -293,7 +293,7 @@ STEPS: tuple[Step, ...] = (
         normalise_bold,
         ("ingest", "realign", "normalise_anatomy"),
         ("realign", "normalise", "confounds"),
-        version=4,
+        version=5,
         libraries=("numpy", "scipy", "numba", "SimpleITK", "nilearn"),
     ),
     Step(

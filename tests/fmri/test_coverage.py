@@ -55,6 +55,21 @@ def test_check_coverage__tells_a_brain_that_is_cut_off(low, high, axis, told, or
     assert told is None or told in found[0]
 
 
+@pytest.mark.parametrize(("low", "high", "told"), [(None, None, 0), (65, None, 1), (None, 70, 1), (20, 130, 1)])
+def test_check_coverage__slices_without_data_hide_no_cut(low, high, told):
+    assert len(check_coverage(brain(low, high).pad(z=2, constant_values=False))) == told
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_check_coverage__tells_a_padded_run_as_realign_gives_it(padding):
+    low = upright((32, 32, 13), middle=np.array([0.0, -18.0, 35.0]))
+    still = head(low, grid=(32, 32, 13))
+    noise = np.random.default_rng(6).standard_normal((4, *still.shape))
+    volumes = np.pad((still + 20 * noise).astype(np.float32), ((0, 0), (padding, padding), (0, 0), (0, 0)))
+    (told,) = check_coverage(realign(run_of(volumes, low), backend="none"))
+    assert "from bottom to top" in told
+
+
 def test_check_coverage__a_small_head_in_a_wide_field_is_whole():
     ds = brain()
     assert check_coverage(ds.assign_coords(affine=affine_coordinate(affine_matrix(ds) * 0.7))) == ()

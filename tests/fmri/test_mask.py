@@ -47,9 +47,24 @@ def test_brain_mask__reaches_the_end_of_the_field_of_view_where_the_brain_goes_o
     assert overlap(found, truth) > 0.95
 
 
+@pytest.mark.parametrize("filled", [0.0, np.nan])
+@pytest.mark.parametrize("shown", [np.s_[10:24], np.s_[10:36], np.s_[14:34, 20:]], ids=["middle", "top", "z and y"])
+def test_brain_mask__is_the_same_with_outer_slices_of_no_data(shown, filled):
+    """Slices of zeros, padded or left by a motion correction, had taken two slices of brain at each end with them."""
+    grid = (64, 64, 36)
+    affine = upright(grid, (3.5, 3.5, 3.8))
+    image, to_world = head(affine, grid=grid)[shown], affine[:, [2, 1, 0, 3]]
+    expected = brain_mask(image, to_world, np.ones(image.shape, bool))
+    wide, inner = np.pad(image, ((1, 2), (2, 1), (0, 40)), constant_values=filled), np.s_[1:-2, 2:-1, :-40]
+    for valid in (wide > 0, np.isfinite(wide)):  # zeros that change in a volume are valid
+        found = brain_mask(wide, to_world, valid)
+        np.testing.assert_array_equal(found[inner], expected)
+        assert found.sum() == expected.sum()
+
+
 def test_brain_mask__is_nilearns_where_the_head_lies_inside():
-    grid = (80, 80, 60)
-    affine = upright(grid, (3.5, 3.5, 3.5))
+    grid = (60, 64, 48)
+    affine = upright(grid, (4.0, 4.0, 4.0))
     image = head(affine, grid=grid)
     expected = np.asarray(compute_epi_mask(nib.Nifti1Image(image.T, affine)).dataobj).T > 0
     np.testing.assert_array_equal(brain_mask(image, affine[:, [2, 1, 0, 3]], np.ones(image.shape, bool)), expected)
