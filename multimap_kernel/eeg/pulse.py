@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from multimap_kernel.eeg.blocks import channels_of, map_channels, whole
-from multimap_kernel.eeg.spans import overlaps
+from multimap_kernel.eeg.spans import bad_runs
 from multimap_kernel.eeg.template import mean_of_others, outlying
 from multimap_kernel.schema import InputError, annotate, require, sampling
 
@@ -77,8 +77,7 @@ def remove_pulse_artifact(ds: xr.Dataset, *, window: int = 21) -> xr.Dataset:
         return ds.assign(r_peak=annotate(xr.DataArray(np.empty(0), dims="beat", name="r_peak")))
     most = int(axis.samples / axis.frequency / _FASTEST_S) + 1
     corrected = channels_of(ds, "eeg", "eog")
-    time = axis.start + np.arange(axis.samples) / axis.frequency
-    options: dict[str, Any] = {"known": ~overlaps(ds, time, time), "frequency": axis.frequency}
+    options: dict[str, Any] = {"bad": bad_runs(ds), "frequency": axis.frequency}
     beats = whole(eeg.data[int(hearts[0])], _find_beats, (most,), most=most, **options)
     part = eeg.isel(channel=corrected)
     options |= {"beats": beats, "window": window}
@@ -95,9 +94,16 @@ def _put_back(data: Any, part: Any, rows: NDArray[np.int64]) -> Any:
     return joined([part, data[others].astype(np.float32)])[order]
 
 
-def _find_beats(ecg: np.ndarray, *, known: NDArray[np.bool_], frequency: float, most: int) -> Floats:
+def _known(samples: int, bad: NDArray[np.int64]) -> NDArray[np.bool_]:
+    known = np.ones(samples, bool)
+    for begin, end in bad:
+        known[begin:end] = False
+    return known
+
+
+def _find_beats(ecg: np.ndarray, *, bad: NDArray[np.int64], frequency: float, most: int) -> Floats:
     """Places of the R peaks in samples, with fractions; filled up with NaN to ``most``."""
-    places = np.full(most, np.nan)
+    places, known = np.full(most, np.nan), _known(len(ecg), bad)
     if known.sum() < 10 * frequency:
         return places
     band = signal.butter(3, [8.0, min(40.0, 0.45 * frequency)], "band", fs=frequency, output="sos")
@@ -174,9 +180,7 @@ def _sharpen(quick: Floats, peaks: NDArray[np.int64], frequency: float) -> Float
     return places + centre
 
 
-def _subtract(
-    block: np.ndarray, *, beats: Floats, known: NDArray[np.bool_], frequency: float, window: int
-) -> np.ndarray:
+def _subtract(block: np.ndarray, *, beats: Floats, bad: NDArray[np.int64], frequency: float, window: int) -> np.ndarray:
     corrected = np.array(block, np.float32)
     places = beats[np.isfinite(beats)]
     samples = block.shape[1]
@@ -191,7 +195,7 @@ def _subtract(
     index = np.clip(index, 0, samples - 1)
     cover = np.bincount(index.ravel(), fade.ravel(), samples)
     share = fade / np.maximum(cover, 0.5)[index]  # two beats fade into each other, a lonely one fades out
-    complete = inside.all(1).astype(np.float64)
+    complete, known = inside.all(1).astype(np.float64), _known(samples, bad)
     for row, trace in enumerate(block):
         finite = np.isfinite(trace)
         entering = complete * (known & finite)[index].all(1)

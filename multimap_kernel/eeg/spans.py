@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from multimap_kernel.eeg.blocks import map_channels
-from multimap_kernel.schema import InputError, annotate, require, sampling
+from multimap_kernel.schema import InputError, Sampling, annotate, require, sampling
 
 _ANCHOR_S = 0.04
 """A line begins and ends at the mean of so much beside it: one sample at full rate holds noise that no filter took."""
@@ -47,33 +47,45 @@ def blank_spans(ds: xr.Dataset, *, spans: Sequence[tuple[float, float]]) -> xr.D
     """
     require(ds, "eeg", where="blank_spans", clock="scanner")
     axis = sampling(ds)
-    bad = np.zeros(axis.samples, bool)
     for begin, end in spans:
         if not begin < end:
             raise InputError(f"a bad span must begin before it ends, found {begin:g} to {end:g} s")
-        places = np.clip(np.array([begin, end]) * axis.frequency - axis.start * axis.frequency, 0, axis.samples)
-        bad[int(np.floor(places[0])) : int(np.ceil(places[1]))] = True
-    if bad.all():
+    runs = _runs(spans, axis)
+    if np.diff(runs).sum() == axis.samples:
         raise InputError("bad spans must leave some of the recording, found that they cover it whole; exclude it")
-    eeg = ds["eeg"]
-    data = map_channels(eeg, _draw_lines, (axis.samples,), bad=bad, reach=max(1, round(_ANCHOR_S * axis.frequency)))
+    eeg, reach = ds["eeg"], max(1, round(_ANCHOR_S * axis.frequency))
+    data = map_channels(eeg, _draw_lines, (axis.samples,), runs=runs, reach=reach)
     known = annotate(xr.DataArray(np.array(spans, np.float64).reshape(-1, 2), dims=("span", "end"), name="bad_span"))
     return ds.assign(eeg=(eeg.dims, data, eeg.attrs), bad_span=known)
+
+
+def bad_runs(ds: xr.Dataset) -> NDArray[np.int64]:
+    """First sample of each run of bad ones, and the one after its last (run, 2); apart, and in their order."""
+    return _runs(ds["bad_span"].values.tolist() if "bad_span" in ds else (), sampling(ds))
+
+
+def _runs(spans: Sequence[Sequence[float]], axis: Sampling) -> NDArray[np.int64]:
+    bad = np.zeros(axis.samples, bool)
+    for span in spans:
+        begin, end = np.clip(np.array(span) * axis.frequency - axis.start * axis.frequency, 0, axis.samples)
+        bad[int(np.floor(begin)) : int(np.ceil(end))] = True
+    return np.flatnonzero(np.diff(bad, prepend=False, append=False)).reshape(-1, 2)
 
 
 def overlaps(ds: xr.Dataset, begin: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether a bad span of the Dataset reaches into each interval (s, scanner clock); nowhere if it has none."""
     touched = np.zeros(len(begin), bool)
-    for low, high in ds["bad_span"].values if "bad_span" in ds else ():
+    for low, high in ds["bad_span"].values.tolist() if "bad_span" in ds else ():
         touched |= (begin < high - _SAME_S) & (end > low + _SAME_S)
     return touched
 
 
-def _draw_lines(block: np.ndarray, *, bad: NDArray[np.bool_], reach: int) -> np.ndarray:
-    drawn, samples = np.array(block, np.float32), len(bad)
-    for begin, end in np.flatnonzero(np.diff(bad, prepend=False, append=False)).reshape(-1, 2):
-        sides = np.arange(max(0, begin - reach), begin), np.arange(end, min(samples, end + reach))
-        levels = [block[:, side[~bad[side]]].mean(1, dtype=np.float64) for side in sides if len(side)]
+def _draw_lines(block: np.ndarray, *, runs: NDArray[np.int64], reach: int) -> np.ndarray:
+    drawn, samples = np.array(block, np.float32), block.shape[1]
+    ends, begins = np.append(0, runs[:, 1])[:-1], np.append(runs[:, 0], samples)[1:]  # of the runs before and after
+    for (begin, end), before, after in zip(runs, ends, begins, strict=True):
+        sides = slice(max(before, begin - reach), begin), slice(end, min(after, end + reach))
+        levels = [block[:, side].mean(1, dtype=np.float64) for side in sides if side.start < side.stop]
         share = np.linspace(0.0, 1.0, end - begin)
         drawn[:, begin:end] = levels[0][:, None] + (levels[-1] - levels[0])[:, None] * share
     return drawn

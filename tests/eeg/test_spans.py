@@ -68,6 +68,16 @@ def test_overlaps__what_only_follows_is_not_touched():
     assert past  # or this says nothing
 
 
+def test_blank_spans__close_ones_and_one_outside_the_recording():
+    ds, _ = alpha(4.0)
+    found = blank_spans(ds, spans=[(1.0, 2.0), (2.008, 3.0), (3.0, 3.5), (9.0, 10.0)])["eeg"].values
+    known = ds["eeg"].values
+    np.testing.assert_array_equal(found[:, 500:502], known[:, 500:502])  # two samples between two spans
+    np.testing.assert_allclose(found[:, 499], known[:, 500:502].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(found[:, 502], known[:, 500:502].mean(1), rtol=1e-5)
+    np.testing.assert_array_equal(blank_spans(ds, spans=[(9.0, 10.0)])["eeg"].values, known)
+
+
 def test_blank_spans__is_lazy_and_chunks_change_nothing():
     ds, _ = alpha(artifact=True)
     expected = blank_spans(ds, spans=[SPAN, (40.0, 41.0)])["eeg"].values
