@@ -93,7 +93,10 @@ def clean_eeg(inputs: Inputs) -> Product:
         seconds, volumes, dummies = alignment.repetition_time, len(alignment.residual_s), alignment.dummy
         unmarked = find_unmarked_scanning(eeg, repetition_time=seconds, volumes=volumes, dummies=dummies)
         spans += unmarked
-        warnings = [f"EEG from {a:.1f} to {b:.1f} s left out: scanned without volume markers" for a, b in unmarked]
+        warnings = [
+            f"EEG from {a:.1f} to {b:.1f} s (scanner time) left out: scanned without volume markers"
+            for a, b in unmarked
+        ]
         window = options.gradient.window
         eeg = remove_gradient_artifact(eeg, repetition_time=seconds, volumes=volumes, window=window, dummies=dummies)
     if spans:  # before any filter
@@ -276,7 +279,7 @@ STEPS: tuple[Step, ...] = (
         clean_eeg,
         ("ingest", "align"),
         ("ingest", "clean_eeg"),
-        version=11,
+        version=12,
         libraries=("numpy", "scipy"),
     ),
     Step(

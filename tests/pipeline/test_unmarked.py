@@ -34,7 +34,7 @@ def test_run__leaves_out_what_the_scanner_did_before_the_first_marker(tiny_study
     assert "bad_span" not in found["quiet"]
     (told,) = found["loud"].attrs["warnings"]
     assert told.startswith("EEG from -3.")
-    assert told.endswith("to 0.0 s left out: scanned without volume markers")
+    assert told.endswith("to 0.0 s (scanner time) left out: scanned without volume markers")
     np.testing.assert_allclose(found["loud"]["bad_span"].values, [[-LEAD_S, 0.0]], atol=0.25)
     options = {"bands": {"beta": (13.0, 30.0)}, "repetition_time": 2.0, "volumes": 5}
     power = {name: mm.band_power(tree.to_dataset(), **options)["band_power"].values for name, tree in found.items()}
