@@ -66,9 +66,11 @@ def _address(server: subprocess.Popen, runtime: Path) -> str:
     for _ in range(1800):
         assert server.poll() is None, "JupyterLab ended; see lab.log"
         for found in runtime.glob("jpserver-*.json"):
-            about = json.loads(found.read_text())
-            with suppress(OSError), socket.create_connection(("127.0.0.1", about["port"]), timeout=1):
-                return about["url"] + "lab/tree/"  # the file is there a moment before anybody listens
+            # the file is there a moment before it holds something, and before anybody listens
+            with suppress(OSError, json.JSONDecodeError):
+                about = json.loads(found.read_text())
+                with socket.create_connection(("127.0.0.1", about["port"]), timeout=1):
+                    return about["url"] + "lab/tree/"
         time.sleep(0.1)
     raise AssertionError("JupyterLab must listen within 180 s")
 

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import planted
@@ -50,7 +51,8 @@ def lab(store):
 def _address(running, runtime: Path) -> str:
     for _ in range(3000):
         for found in runtime.glob("jpserver-*.json"):
-            return json.loads(found.read_text())["url"]
+            with suppress(json.JSONDecodeError):  # the file is there a moment before it holds something
+                return json.loads(found.read_text())["url"]
         assert running.poll() is None, "multimap lab ended; see lab.log"
         time.sleep(0.1)
     raise AssertionError("multimap lab must write where it listens within 300 s")
